@@ -1,0 +1,36 @@
+# make demo    the whole road on the embedded task      make test    the tests      make lint    what CI checks beside them
+# Each builds its own environment in .venv on first use; PYTHON chooses the interpreter (3.10-3.12).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test lint format clean
+
+demo: $(READY)
+	$(BIN)/attar compress recipes/assistant.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p .build && ln -sfn "$(CURDIR)" .build/attar
+	cd .build && MYPYPATH=. "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" -p attar
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch first and pinned: otherwise pip may choose a build with several gigabytes of GPU libraries.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[compress,tflite,minilm,dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .build build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Timing, records and the report; imports without torch."""

@@ -1,0 +1,168 @@
+"""`run.json`: the record of one run, the interface for scripts and the only source of the report.
+
+- Every figure that the report shows is a field here; nothing is computed from anything else.
+- Times are in seconds, except latencies, which are in milliseconds and say so; sizes are bytes.
+- Scores are fractions in [0, 1] (correlations in [-1, 1]); a *point* is 0.01 of a score.
+- `format` is raised when a field changes its meaning; added fields have defaults.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import AttarError
+from ..files import read_json, write_text
+
+FORMAT = "attar-run/1"
+
+
+class Entry(BaseModel):
+    """A part of the record."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Latency(Entry):
+    """Time of single inferences at batch 1, after warm-up."""
+
+    length: int
+    threads: int
+    queries: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    mean_ms: float
+    min_ms: float
+    ratio: float | None = None  # median over rounds of teacher time / this time, interleaved in the same run
+
+
+class Cost(Entry):
+    """What a model file costs on this machine."""
+
+    load_s: float | None = None  # from opening the file to a runner that can answer
+    first_ms: float | None = None  # first inference after loading
+    peak_memory: int | None = None  # bytes: peak resident memory of a fresh process, over its light imports
+    latencies: list[Latency] = []
+
+
+class Model(Entry):
+    """One row of the main table: the teacher, the student, or an artefact made of one of them."""
+
+    name: str  # "teacher", "student", or the artefact's file name
+    role: Literal["teacher", "student", "artefact"]
+    of: Literal["teacher", "student"]  # whose weights these are
+    runtime: str  # "torch", "onnxruntime", "litert", "tflite-runtime"
+    precision: str  # "fp32", "int8"
+    length: int | None = None  # static length of a .tflite file
+    file: str | None = None  # path below the run folder
+    bytes: int | None = None
+    parameters: int | None = None  # unique parameters
+    parameter_bytes: int | None = None  # unique parameters x their width: what the file should hold
+    scores: dict[str, dict[str, float]] = {}  # split ("dev", "test") -> metric -> value
+    rows: dict[str, int] = {}  # split -> rows scored
+    golden_error: float | None = None  # largest |logit - PyTorch logit| on the golden examples
+    golden_tolerance: float | None = None  # the largest error that is allowed
+    golden_agreement: float | None = None  # share of golden examples with the same answer
+    status: Literal["ok", "rejected"] = "ok"
+    reason: str = ""  # why it was rejected
+    cost: Cost = Cost()
+
+
+class Epoch(Entry):
+    """One point of a training curve."""
+
+    epoch: int
+    losses: dict[str, float]  # mean over the epoch, by loss
+    scores: dict[str, float] = {}  # dev metrics after the epoch
+    seconds: float
+    examples_per_second: float
+
+
+class Training(Entry):
+    """One phase of training."""
+
+    stage: str  # "teach", "distil"
+    phase: str  # "finetune", "intermediate", "prediction"
+    examples: int  # training examples per epoch
+    epochs: list[Epoch] = []
+    kept_epoch: int | None = None
+    peak_memory: int | None = None  # bytes, peak resident memory of the training process
+    threads: int | None = None
+
+
+class Share(Entry):
+    """Where the bytes of a model are."""
+
+    part: str  # "embeddings", "attention", "feed-forward", "head", …
+    parameters: int
+    bytes: int
+
+
+class Check(Entry):
+    """Something that was checked, and what came out."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+    skipped: bool = False  # could not be checked here; `detail` says why, `passed` is True
+
+
+class Limit(Entry):
+    """One limit of the budget."""
+
+    name: Literal["max_size", "max_latency", "max_drop"]
+    limit: float  # bytes, milliseconds, points
+    value: float | None
+    met: bool
+    margin: float | None  # limit - value
+
+
+class Stage(Entry):
+    """One finished stage."""
+
+    name: str
+    key: str
+    seconds: float
+    reused: bool = False
+
+
+class Run(Entry):
+    """A whole run."""
+
+    format: Literal["attar-run/1"] = FORMAT  # type: ignore[assignment]
+    attar: str  # version
+    name: str
+    created: str  # ISO 8601, UTC
+    command: str = ""  # the command line that made it, as it would be typed again
+    task: dict[str, Any]  # kind, metric, labels, pair, rows per split
+    recipe: dict[str, Any]  # the resolved recipe
+    machine: dict[str, Any]  # processor, features, cores, memory, system, versions
+    provenance: dict[str, Any]  # teacher source, licence as found, data digests
+    stages: list[Stage] = []
+    training: list[Training] = []
+    models: list[Model] = []
+    shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
+    layer_times: dict[str, list[dict[str, Any]]] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
+    checks: list[Check] = []
+    limits: list[Limit] = []
+    choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget
+    notes: list[str] = []  # conditions a reader must know
+
+
+def load(path: Path) -> Run:
+    """Read `run.json` (a file, or the run folder that holds it)."""
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        return Run.model_validate(read_json(file))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise AttarError(f"not a run record: {where}: {problem['msg']}", where=str(file)) from None
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the record atomically."""
+    write_text(path, run.model_dump_json(indent=2) + "\n")

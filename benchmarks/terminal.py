@@ -1,0 +1,181 @@
+"""How results look in a terminal.
+
+- Tables go to stdout, progress and spinners to stderr, so that a pipe sees results alone.
+- Progress is drawn only where somebody watches, and disappears when the work is done.
+- Figures are right-aligned and carry about three significant digits; units stand in the heading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .derived import digits, megabytes
+from .record import Check, Cost, Latency, Share
+
+if TYPE_CHECKING:  # a command loads only what it does
+    from ..export.predict import Answer
+    from .doctor import Diagnosis
+    from .inspection import Inspection
+
+GOOD, BAD, NONE = "[green]✓[/]", "[red]✗[/]", "[dim]–[/]"
+
+
+class _Stdout(Console):
+    """A console that leaves a closed pipe to the command line; rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def show(*parts: Table | str) -> None:
+    """Print tables and lines of markup on stdout; lines are not wrapped."""
+    console = _Stdout()
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+@contextlib.contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr; gives the function that moves it: what is done now, how far, of how much."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def busy(what: str, quiet: bool) -> Iterator[None]:
+    """A spinner on stderr."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def table(*headings: str, title: str | None = None) -> Table:
+    """An empty table; a heading that starts with `>` aligns its column to the right."""
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for heading in headings:
+        right = heading.startswith(">")
+        made.add_column(heading.lstrip(">"), justify="right" if right else "left", no_wrap=right)
+    return made
+
+
+def latencies(rows: Sequence[tuple[str, Latency]], reference: str) -> Table:
+    """Latency of each model; a line between what cannot be compared."""
+    made = table("model", ">length", ">threads", ">p50 ms", ">p90 ms", ">p99 ms", ">min ms", ">speed")
+    for (name, one), following in zip(rows, [*rows[1:], None], strict=True):
+        times = [_ms(value) for value in (one.p50_ms, one.p90_ms, one.p99_ms, one.min_ms)]
+        ratio = "1×" if name == reference else NONE if one.ratio is None else f"{one.ratio:.2f}×"
+        last = following is None or (following[1].length, following[1].threads) != (one.length, one.threads)
+        made.add_row(escape(name), str(one.length), str(one.threads), *times, ratio, end_section=last)
+    return made
+
+
+def costs(found: Mapping[str, Cost], sizes: Mapping[str, int]) -> Table:
+    """File size, load time, first inference and memory of each model."""
+    made = table("model", ">file", ">load ms", ">first ms", ">peak memory")
+    for name, cost in found.items():
+        load = _ms(cost.load_s * 1000) if cost.load_s is not None else NONE
+        first = _ms(cost.first_ms) if cost.first_ms is not None else NONE
+        memory = megabytes(cost.peak_memory) if cost.peak_memory is not None else NONE
+        made.add_row(escape(name), megabytes(sizes[name]), load, first, memory)
+    return made
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else digits(value)
+
+
+def checks(found: Sequence[Check]) -> Table:
+    """What was checked and what came out."""
+    made = table("", "check", "result")
+    for check in found:
+        mark = NONE if check.skipped else GOOD if check.passed else BAD
+        style = "dim" if check.skipped else None if check.passed else "red"
+        made.add_row(mark, escape(check.name), escape(check.detail), style=style)
+    return made
+
+
+def inspection(found: Inspection) -> Iterator[Table]:
+    """The facts, then the parts of each model."""
+    if found.facts:
+        facts = Table(box=None, show_header=False, pad_edge=False)
+        for name, fact in found.facts.items():
+            facts.add_row(f"[dim]{escape(name)}[/]", escape(fact))
+        yield facts
+    for name, parts in found.models.items():
+        yield shares(name, parts)
+
+
+def shares(title: str, parts: Sequence[Share]) -> Table:
+    """Parameters and bytes by part, and their sum."""
+    whole = sum(part.bytes for part in parts)
+    made = table("part", ">parameters", ">bytes", ">share", title=escape(title))
+    for part in parts:
+        count = f"{part.parameters:,}" if part.parameters else NONE
+        made.add_row(escape(part.part), count, f"{part.bytes:,}", f"{part.bytes / max(whole, 1):.1%}")
+    made.add_section()
+    parameters = sum(part.parameters for part in parts)
+    made.add_row("all", f"{parameters:,}", f"{whole:,}", megabytes(whole), style="bold")
+    return made
+
+
+def answer(found: Answer, detailed: bool) -> Table | str:
+    """One answer: a table of the first ten labels, or one line for one text of many."""
+    cut = " [yellow](the text was cut)[/]" if found.truncated else ""
+    if found.value is not None:
+        return f"{found.value:.4g}{cut}" if detailed else f"{found.value:>8.4g}  {escape(found.text)}{cut}"
+    if not detailed:
+        share = found.probabilities[0][1]
+        return f"[bold]{escape(str(found.label))}[/]  {share:6.1%}  [dim]{escape(found.text)}[/]{cut}"
+    made = Table(box=None, show_header=False, pad_edge=False, caption=cut or None, caption_justify="left")
+    for number, (label, share) in enumerate(found.probabilities[:10]):
+        bar = "━" * max(1, round(share * 30))
+        made.add_row(escape(label), f"{share:6.1%}", f"[cyan]{bar}[/]", style=None if number else "bold")
+    return made
+
+
+def listing(found: Mapping[str, str]) -> Table:
+    """Names and what they are."""
+    made = table("recipe", "about")
+    for name, about in found.items():
+        made.add_row(f"[bold]{escape(name)}[/]", escape(about))
+    return made
+
+
+def diagnosis(found: Diagnosis) -> Iterator[Table | str]:
+    """Libraries by group, what the processor can do, and the commands that mend."""
+    from .doctor import MEANING, PURPOSE
+
+    made = table("", "library", ">version", "needed", "")
+    for group in dict.fromkeys(item.group for item in found.items):
+        name, _, use = PURPOSE[group].partition(": ")
+        made.add_row("", f"[bold]{name}[/]", "", "", f"[dim]{use}[/]")
+        for item in found.items:
+            if item.group == group:
+                mark = GOOD if not item.problem else BAD if not group else NONE
+                problem = f"[yellow]{escape(item.problem)}[/]"
+                made.add_row(mark, item.name, item.version or NONE, f"[dim]{escape(item.needed)}[/]", problem)
+        made.add_section()
+    yield made
+    here = found.machine
+    processor = f"{here['processor']}, {here['cores']} cores, {here['memory'] / 1e9:.0f} GB"
+    made = table("", "feature", "meaning", title=escape(processor))
+    for name, present in found.features.items():
+        made.add_row(GOOD if present else NONE, name, MEANING[name], style=None if present else "dim")
+    yield made
+    for command in found.commands():
+        yield f"  missing parts come with  [bold]{escape(command)}[/]"
+    yield "[green]The light core is whole.[/]" if found.whole else "[red]The light core is not whole.[/]"

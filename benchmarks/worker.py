@@ -1,0 +1,190 @@
+"""One model in a process of its own, and the pipe that drives it.
+
+- Why a process for each model: an old runtime may abort on a file it cannot read, and two runtimes in one
+  process share thread pools and allocators. A model that dies takes no other along; its last words are kept.
+- Time is taken inside the child, around the inference alone; the pipe carries JSON lines.
+- The garbage collector is off while a model answers.
+- After each timed inference the child waits until its own threads rest (`settle`). Runtimes let their threads
+  spin for a while after an inference; they would steal the cores from the model whose turn is next.
+- `python -m attar.benchmarks.worker` is the child; it imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import AttarError
+from ..export import runtimes
+from ..export.runtimes import Arrays, Runner
+
+REST_S, REST_LIMIT_S = 0.0005, 0.05  # how long the child looks at its own processor time, and gives up after
+LIBRARIES = {
+    "onnxruntime": "onnxruntime",
+    "litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+
+
+class Worker:
+    """A child process that holds one model; a context manager."""
+
+    def __init__(self, path: Path, runtime: str) -> None:
+        self.path, self.runtime = path.resolve(), runtime
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a file of the current folder shadows no library
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.kill()
+        self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout, self._stderr):
+            with contextlib.suppress(OSError):
+                stream and stream.close()
+
+    def load(self, threads: int) -> None:
+        """Load the model anew with so many threads."""
+        self._ask("load", path=str(self.path), runtime=self.runtime, threads=threads)
+
+    def keep(self, queries: Iterable[Arrays]) -> None:
+        """Hand over the inputs that `time` runs, so that no timed call waits for the pipe."""
+        self._ask("keep", queries=[{name: rows.tolist() for name, rows in query.items()} for query in queries])
+
+    def time(self, index: int) -> int:
+        """Nanoseconds of one inference of the kept inputs number `index` (modulo their count)."""
+        return int(self._ask("time", index=index))
+
+    def cost(self, threads: int) -> dict[str, float]:
+        """`load_s`, `first_ms`, `peak_memory` (bytes) of this process, fresh but for the inputs it keeps."""
+        found = self._ask("cost", path=str(self.path), runtime=self.runtime, threads=threads)
+        return {name: float(value) for name, value in found.items()}
+
+    def _ask(self, do: str, **words: Any) -> Any:
+        assert self._child.stdin is not None and self._child.stdout is not None
+        try:
+            self._child.stdin.write(json.dumps({"do": do, **words}).encode() + b"\n")
+            self._child.stdin.flush()
+            line = self._child.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            raise AttarError(self._last_words(), where=self.path.name)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise AttarError(answer["error"], where=self.path.name)
+        return answer["value"]
+
+    def _last_words(self) -> str:
+        """Why the child is gone: the signal, and the last line it wrote."""
+        code = self._child.wait()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+        said = f": {lines[-1].strip()[:200]}" if lines else ""
+        return f"{self.runtime} {how}{said}"
+
+
+class _Child:
+    """What the child process does, one method a command."""
+
+    runner: Runner
+    queries: list[dict[str, npt.NDArray[np.int64]]]
+
+    def load(self, path: str, runtime: str, threads: int) -> None:
+        self.__dict__.pop("runner", None)  # free the old model before the new one is read
+        gc.collect()
+        self.runner = runtimes.open_model(Path(path), runtime, threads)
+
+    def keep(self, queries: list[dict[str, Any]]) -> None:
+        self.queries = [{name: np.asarray(row, np.int64) for name, row in query.items()} for query in queries]
+
+    def time(self, index: int) -> int:
+        arrays = self.queries[index % len(self.queries)]
+        gc.disable()
+        start = time.perf_counter_ns()
+        self.runner.run(arrays)
+        spent = time.perf_counter_ns() - start
+        gc.enable()
+        settle()
+        return spent
+
+    def cost(self, path: str, runtime: str, threads: int) -> dict[str, float]:
+        importlib.import_module(runtimes.REGISTRY[runtime], runtimes.__name__)
+        with contextlib.suppress(ImportError):  # `load` says better what is missing
+            importlib.import_module(LIBRARIES[runtime])
+        before = _resident("VmRSS")
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+        start = time.perf_counter_ns()
+        self.load(path, runtime, threads)
+        loaded = time.perf_counter_ns()
+        self.runner.run(self.queries[0])
+        ended = time.perf_counter_ns()
+        peak = max(0, _resident("VmHWM") - before)
+        return {"load_s": (loaded - start) / 1e9, "first_ms": (ended - loaded) / 1e6, "peak_memory": peak}
+
+
+def settle() -> None:
+    """Wait until the threads of this process rest, at most `REST_LIMIT_S` seconds."""
+    deadline = time.perf_counter() + REST_LIMIT_S
+    while time.perf_counter() < deadline:
+        before = time.process_time()
+        time.sleep(REST_S)
+        if time.process_time() - before < REST_S / 4:
+            return
+
+
+def _resident(field: str) -> int:
+    """`VmRSS` or `VmHWM` of this process in bytes."""
+    match = re.search(rf"^{field}:\s*(\d+) kB", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
+    if match is None:
+        raise AttarError(f"this system does not say {field}")
+    return int(match.group(1)) * 1024
+
+
+def main() -> None:
+    """Answer commands on stdin until it closes."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+    child = _Child()
+    for line in sys.stdin:
+        words = json.loads(line)
+        try:
+            answer = {"value": getattr(child, words.pop("do"))(**words)}
+        except AttarError as error:
+            answer = {"error": error.line()}
+        except Exception as error:  # noqa: BLE001 - runtimes raise whatever they like; the parent tells the user
+            answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    main()

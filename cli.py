@@ -1,0 +1,234 @@
+"""The command line: parse, call, print.
+
+- Commands import what they need when they run: `attar --help` is quick, and a light installation works.
+- Results go to stdout, everything else to stderr; `--json` prints one JSON document and nothing more.
+- Every failure is one line, `attar: where: what; fix`. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 budget
+  missed, 130 interrupted. `ATTAR_DEBUG=1` adds the traceback of what is our own mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import App, Parameter, Token, validators
+
+from . import __version__
+from .errors import FAILED, USAGE, AttarError, UsageError
+
+app = App(
+    name="attar",
+    help="From a BERT teacher, data and a budget to a small, measured model that runs on a phone.",
+    version=__version__,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `main` says what happened
+)
+
+
+def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[int, ...]:  # noqa: ARG001 - cyclopts gives both
+    """`16,64` as numbers, each once, in their order."""
+    words = [word.strip() for token in tokens for word in token.value.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise ValueError(f"{','.join(words)!r} is not a list of whole numbers, such as 16,64")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, negative="", show_default=False)]
+Paths = Annotated[list[Path], Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+
+
+@app.command
+def predict(
+    bundle: Path,
+    text: str | None = None,
+    /,
+    *,
+    pair: str | None = None,
+    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    artefact: str | None = None,
+    threads: Count = 1,
+    json: Flag = False,
+) -> int:
+    """Answer a text, or a pair of texts, with a bundle's model.
+
+    Args:
+        bundle: the bundle's folder
+        text: what to answer
+        pair: the second text, for a model that reads pairs
+        file: texts to answer, one a line, `-` for stdin; pairs have a tab between them
+        artefact: which file of the bundle answers, its default where not given
+        json: print one JSON document
+    """
+    from .benchmarks import terminal
+    from .export.predict import Predictor, read_texts
+
+    if (text is None) == (file is None):
+        raise UsageError("give a text, or --file", where="attar predict")
+    predictor = Predictor(bundle, artefact, threads)
+    texts = [(text, pair)] if text is not None else read_texts(str(file), predictor.manifest.task.pair)
+    answers = predictor.stream(texts)
+    if json:
+        documents = [answer.document() for answer in answers]
+        return _print_json(documents if text is None else documents[0])
+    for answer in answers:
+        terminal.show(terminal.answer(answer, detailed=text is not None))
+    return 0
+
+
+@app.command
+def verify(bundle: Path, /, *, json: Flag = False, quiet: Flag = False) -> int:
+    """Check every file of a bundle, its tokenizer, and each model's answers in its own runtime."""
+    from .benchmarks import terminal
+    from .export import bundle as bundles
+
+    with terminal.busy(f"verifying {bundle}", quiet or json):
+        checks = bundles.verify(bundle)
+    failed = sum(not check.passed for check in checks)
+    if json:
+        _print_json({"passed": not failed, "checks": [check.model_dump() for check in checks]})
+    else:
+        terminal.show(terminal.checks(checks))
+    if failed:
+        raise AttarError(f"{failed} of {len(checks)} checks failed", where=str(bundle))
+    return 0
+
+
+@app.command
+def bench(
+    bundles: Paths,
+    /,
+    *,
+    length: Numbers = (),
+    threads: Numbers = (1,),
+    queries: Count = 200,
+    warmup: Count = 10,
+    all: Flag = False,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Time models in turns, and measure what loading them costs; the first is the reference.
+
+    Args:
+        bundles: folders of bundles; each takes part with its default artefact
+        length: pieces in a text, 16,64 where the models read so many
+        threads: numbers of threads, such as 1,2; one where not given
+        queries: timed inferences of each model
+        warmup: inferences before the clock counts
+        all: take every artefact of the bundles
+        json: print one JSON document
+        quiet: show no progress
+    """
+    from .benchmarks import compare, terminal
+
+    models = compare.contenders(bundles, length, every=all)
+    problems: list[str] = []
+    with terminal.progress(quiet or json) as moved:
+        found = compare.compare(models, threads, warmup, queries, moved, problems.append)
+    if json:
+        _print_json(compare.document(models, found) | {"problems": problems})
+    else:
+        sizes = {model.name: model.path.stat().st_size for model in models}
+        terminal.show(terminal.latencies(compare.rows(found), models[0].name), terminal.costs(found, sizes))
+    for problem in problems:
+        _fail(problem, FAILED)
+    return FAILED if problems else 0
+
+
+@app.command
+def inspect(model: Path, /, *, json: Flag = False) -> int:
+    """Show the parameters and bytes of a model folder, a model file, a bundle or a run, by part."""
+    from .benchmarks import inspection, terminal
+
+    found = inspection.inspect(model)
+    if json:
+        return _print_json(found.document())
+    terminal.show(*terminal.inspection(found))
+    return 0
+
+
+@app.command
+def doctor(*, json: Flag = False, quiet: Flag = False) -> int:
+    """Show what is installed, what this processor can do, and what is missing."""
+    from .benchmarks import doctor, terminal
+
+    with terminal.busy("looking at the runtimes", quiet or json):
+        found = doctor.examine()
+    if json:
+        _print_json(found.document())
+    else:
+        terminal.show(*terminal.diagnosis(found))
+    return 0 if found.whole else FAILED
+
+
+@app.command
+def report(runs: Paths, /, *, out: Path = Path("report.html"), markdown: Path | None = None) -> int:
+    """Write the report of one run, or of several side by side."""
+    from .benchmarks import record, report
+    from .files import write_text
+
+    records = [record.load(path) for path in runs]
+    write_text(out, report.html(records))
+    if markdown:
+        write_text(markdown, report.markdown(records))
+    print(out)
+    return 0
+
+
+@app.command
+def recipes(*, json: Flag = False) -> int:
+    """List the ready recipes."""
+    from .benchmarks import terminal
+
+    found = {}
+    for path in sorted((Path(__file__).parent / "recipes").glob("*.yaml")):
+        lines = path.read_text("utf-8").splitlines()
+        found[path.name] = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+    if json:
+        return _print_json(found)
+    terminal.show(terminal.listing(found))
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code."""
+    words = sys.argv[1:] if words is None else list(words)
+    try:
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except AttarError as error:
+        return _fail(error.line(), error.code)
+    except cyclopts.CycloptsError as error:
+        return _fail(" ".join(str(error).split()), USAGE)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has enough; no complaint at exit
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        if os.environ.get("ATTAR_DEBUG"):
+            traceback.print_exc()
+        hint = "repeat with ATTAR_DEBUG=1 and report what it prints"
+        return _fail(f"this is a bug in attar: {type(error).__name__}: {error}; {hint}", FAILED)
+
+
+def _fail(line: str, code: int) -> int:
+    print(f"attar: {line}", file=sys.stderr)
+    return code
+
+
+def _print_json(value: Any) -> int:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Compression: losses, distillation, quantization."""

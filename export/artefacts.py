@@ -1,0 +1,153 @@
+"""The stage `export`: every artefact that the recipe asks for, from a student and from its teacher.
+
+- `teacher.onnx` is made for comparison only: what the student is measured against runs in the same runtime.
+- `model-LENGTH.tflite` files are static. The int8 one comes in a second variant for tflite-runtime 2.14, in which
+  the per-channel scales of the first give wrong answers without a word.
+- Golden examples are dev texts with the PyTorch student's logits; every device can compare itself with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import recipe
+from ..compress import quantization
+from ..files import write_text
+from ..tasks.encoding import Features
+from ..tasks.table import Example
+from . import litert, onnx, ort_format
+from .manifest import Input
+
+GOLDEN = "golden.jsonl"
+GOLDEN_ROWS = 32
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One file to make: from which file, by what, and which runtimes are meant to load it."""
+
+    file: str
+    precision: Precision
+    runtimes: tuple[str, ...]
+    make: Callable[[Path], list[Input] | None]  # gets the folder
+    of: Literal["teacher", "student"] = "student"
+    length: int | None = None
+    wanted: bool = True  # False: only an input of another file
+
+
+def plans(spec: recipe.Export, teacher: Path, student: Path) -> list[Plan]:
+    """The files in the order in which they can be made."""
+    return [
+        _teacher_plan(teacher),
+        *_onnx_plans(spec, student),
+        *(plan for length in spec.lengths if spec.tflite for plan in _tflite_plans(spec, student, length)),
+    ]
+
+
+def _teacher_plan(teacher: Path) -> Plan:
+    file = "teacher.onnx"
+    return Plan(file, "fp32", ("onnxruntime",), lambda d: onnx.export_fp32(teacher, d / file), of="teacher")
+
+
+def _onnx_plans(spec: recipe.Export, student: Path) -> Iterator[Plan]:
+    fp32, int8 = "model.onnx", "model-int8.onnx"
+    ort = ("onnxruntime",)
+    if not (spec.onnx or spec.ort):
+        return
+    yield Plan(fp32, "fp32", ort, lambda d: onnx.export_fp32(student, d / fp32), wanted="fp32" in spec.onnx)
+    if "int8" in (*spec.onnx, *spec.ort):
+        yield Plan(
+            int8,
+            "int8",
+            ort,
+            lambda d: quantization.onnx_dynamic_int8(d / fp32, d / int8),
+            wanted="int8" in spec.onnx,
+        )
+    if "fp32" in spec.ort:
+        yield Plan("model.ort", "fp32", ort, lambda d: ort_format.convert(d / fp32, d / "model.ort"))
+    if "int8" in spec.ort:
+        yield Plan("model-int8.ort", "int8", ort, lambda d: ort_format.convert(d / int8, d / "model-int8.ort"))
+
+
+def _tflite_plans(spec: recipe.Export, student: Path, length: int) -> Iterator[Plan]:
+    fp32 = f"model-{length}.tflite"
+    yield Plan(
+        fp32,
+        "fp32",
+        ("litert", "tflite-runtime"),
+        lambda d: litert.export_fp32(student, d / fp32, length),
+        length=length,
+        wanted="fp32" in spec.tflite,
+    )
+    if "int8" in spec.tflite:
+        for runtime, file in (
+            ("litert", f"model-{length}-int8.tflite"),
+            ("tflite-runtime", f"model-{length}-int8-tflite-runtime.tflite"),
+        ):
+            yield Plan(file, "int8", (runtime,), _int8(fp32, file, runtime), length=length)
+
+
+def _int8(source: str, file: str, runtime: Any) -> Callable[[Path], None]:
+    return lambda d: quantization.tflite_dynamic_int8(d / source, d / file, runtime)
+
+
+def make(
+    spec: recipe.Export, teacher: Path, student: Path, folder: Path, progress: Callable[[str, float, str], None]
+) -> dict[str, Any]:
+    """Fill `folder` with the artefacts; gives one card for each file and runtime."""
+    todo = plans(spec, teacher, student)
+    inputs: dict[str, list[Input]] = {}
+    cards = []
+    for number, plan in enumerate(todo):
+        progress("export", number / len(todo), plan.file)
+        if not (folder / plan.file).is_file():  # an interrupted export goes on; files are written whole
+            made = plan.make(folder)
+            write_text(folder / f"{plan.file}.inputs", json.dumps([one.model_dump() for one in made or []]))
+        made = [Input(**one) for one in json.loads((folder / f"{plan.file}.inputs").read_text("utf-8"))]
+        family = "tflite" if plan.file.endswith(".tflite") else plan.of
+        inputs.setdefault(family, made)
+        for place, runtime in enumerate(plan.runtimes if plan.wanted else ()):
+            cards.append(
+                {
+                    "file": plan.file,
+                    "of": plan.of,
+                    "runtime": runtime,
+                    "again": place > 0,  # the same file in a further runtime
+                    "precision": plan.precision,
+                    "length": plan.length,
+                    "bytes": (folder / plan.file).stat().st_size,
+                    "inputs": [one.model_dump() for one in inputs[family]],
+                }
+            )
+    for plan in todo:
+        (folder / f"{plan.file}.inputs").unlink(missing_ok=True)
+    return {"artefacts": cards}
+
+
+def golden_rows(count: int) -> list[int]:
+    """Numbers of the dev rows that become golden examples: evenly spread."""
+    return sorted({int(number) for number in np.linspace(0, count - 1, min(count, GOLDEN_ROWS))})
+
+
+def write_golden(path: Path, rows: list[Example], features: list[Features], logits: npt.NDArray[np.float32]) -> None:
+    """Write the golden examples: texts, pieces and the student's logits, one a line."""
+    lines = []
+    for number in golden_rows(len(rows)):
+        row, pieces = rows[number], features[number]
+        line = {
+            "text": row.text,
+            "text_pair": row.text_pair,
+            "input_ids": pieces.input_ids,
+            "token_type_ids": pieces.token_type_ids,
+            "logits": [float(value) for value in logits[number]],
+        }
+        lines.append(json.dumps(line, ensure_ascii=False))
+    write_text(path, "\n".join(lines) + "\n")

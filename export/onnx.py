@@ -1,0 +1,69 @@
+"""ONNX in float32: one file for any batch and any length.
+
+- PyTorch's `torch.export`-based exporter; tied and shared weights stay shared, opset 18 and later.
+- The same model gives the same bytes: metadata (stack traces, source paths) is dropped from every node and value, and
+  the protobuf is written in its deterministic form.
+- The graph has the names that every Hugging Face user knows: `input_ids`, `attention_mask`, `token_type_ids` (only
+  where the model takes them), int64; the output is `logits`, float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import AttarError
+from ..files import write_bytes
+from . import wrapper
+from .manifest import Input
+
+OPSET = 18
+
+
+def export_fp32(model_folder: Path, out: Path) -> list[Input]:
+    """Write the model of a saved folder as ONNX; gives its inputs in order."""
+    module = wrapper.load(model_folder)
+    example = module.example(batch=2, length=8, dtype=torch.int64)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    try:
+        with wrapper.quiet():
+            program = torch.onnx.export(
+                module,
+                kwargs=example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(example),
+                output_names=["logits"],
+                dynamic_shapes={name: {0: batch, 1: length} for name in example},
+                verbose=False,
+            )
+            assert program is not None  # only the old exporter gives None
+            _strip(program.model)
+            data = _serialize(program.model_proto)
+    except Exception as error:
+        raise AttarError(f"the ONNX export failed: {wrapper.first_line(error)}", where=str(model_folder)) from error
+    write_bytes(out, data)
+    return module.inputs("int64")
+
+
+def _strip(model: Any) -> None:
+    """Drop what is about the exporting machine and not about the model."""
+    model.metadata_props.clear()
+    model.doc_string = None
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        graph.metadata_props.clear()
+        graph.doc_string = None
+        for value in [*graph.inputs, *graph.initializers.values()]:
+            value.metadata_props.clear()
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+
+
+def _serialize(proto: Any) -> bytes:
+    """Protobuf bytes that do not depend on the order of a hash table."""
+    return bytes(proto.SerializeToString(deterministic=True))

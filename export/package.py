@@ -1,0 +1,66 @@
+"""The stage `bundle`: what a device needs, from the artefacts that passed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..benchmarks.record import Model
+from ..errors import AttarError
+from . import bundle, manifest
+from .artefacts import GOLDEN
+
+
+def pack(
+    name: str,
+    task: dict[str, Any],
+    table: Sequence[Model],
+    choice: Model | None,
+    cards: Sequence[dict[str, Any]],
+    max_length: int,
+    pad_id: int,
+    provenance: dict[str, Any],
+    out: Path,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write the bundle `folder` from the run `out`; artefacts that were rejected are not in it."""
+    if choice is None:
+        raise AttarError("no artefact passed its checks", where=str(out), fix="see the reasons in report.html")
+    inputs = {(card["file"], card["runtime"]): card["inputs"] for card in cards}
+    passed = [m for m in table if m.role == "artefact" and m.of == "student" and m.status == "ok"]
+    artefacts = [
+        manifest.Artefact(
+            file=Path(str(model.file)).name,
+            runtime=model.runtime,
+            precision=model.precision,
+            length=model.length,
+            inputs=inputs[Path(str(model.file)).name, model.runtime],
+            scores=model.scores,
+            golden_error=model.golden_error or 0.0,
+            golden_tolerance=model.golden_tolerance or 0.0,
+        )
+        for model in passed
+    ]
+    card = manifest.Manifest(
+        name=name,
+        attar=__version__,
+        task=manifest.TaskCard(**{key: task[key] for key in ("kind", "labels", "pair", "metric")}),
+        tokenizer=manifest.TokenizerCard(max_length=max_length, pad_id=pad_id),
+        golden=GOLDEN,
+        artefacts=artefacts,
+        default=Path(str(choice.file)).name,
+        files={},
+        figures={
+            model.name: {"bytes": model.bytes, "parameters": model.parameters, "scores": model.scores}
+            for model in table
+            if model.role != "artefact"
+        },
+        provenance=provenance,
+    )
+    sources = {artefact.file: out / "artefacts" / artefact.file for artefact in artefacts}
+    sources[GOLDEN] = out / "artefacts" / GOLDEN
+    sources["tokenizer.json"] = out / "student" / "tokenizer.json"
+    written = bundle.build(folder, card, sources)
+    return {"files": len(written.files) + 1, "default": written.default}

@@ -1,0 +1,131 @@
+"""The stage `verify`: no artefact is trusted because it converted.
+
+Each is loaded in its own runtime, in a process of its own, and must
+1. give the PyTorch model's logits on the golden examples, within the tolerance of its precision;
+2. score what the PyTorch model scores on the whole dev set (the rows that fit, for a fixed length), within the recipe's
+   tolerance in points;
+3. hold each weight once: file bytes against the unique parameters.
+
+One that fails is reported with the reason, and stays out of the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..benchmarks.record import Check, Model
+from ..errors import AttarError
+from ..recipe import Recipe
+from ..tasks.data import Encoded
+from ..tasks.text import TextTask
+from . import parity, sizes
+from .artefacts import golden_rows
+
+Outputs = dict[str, npt.NDArray[np.float32]]  # split -> the PyTorch model's logits
+BITS = {"fp32": 32, "int8": 8}
+
+
+def prove(
+    spec: Recipe,
+    task: TextTask,
+    splits: dict[str, Encoded],
+    outputs: dict[str, Outputs],
+    cards: list[dict[str, Any]],
+    parameters: dict[str, int],
+    folder: Path,
+    pad_id: int,
+    progress: Callable[[str, float, str], None],
+) -> dict[str, Any]:
+    """Prove every artefact; gives the rows of the main table and the checks.
+
+    `outputs` and `parameters` are those of the PyTorch models, by "teacher" and "student".
+    """
+    models, checks = [], []
+    for number, card in enumerate(cards):
+        progress("verify", number / len(cards), f"{card['file']} in {card['runtime']}")
+        model = _row(card, parameters[card["of"]])
+        proof = _Proof(model, folder / card["file"], task, splits, outputs[card["of"]], pad_id)
+        found = [proof.golden(), proof.size()]
+        if all(check.passed for check in found):
+            found += [proof.scored(split, spec.export.tolerance) for split in splits]
+        failed = [check for check in found if not check.passed]
+        if failed:
+            model.status, model.reason = "rejected", "; ".join(check.detail for check in failed)
+        models.append(model.model_dump())
+        checks += [check.model_dump() for check in found]
+    return {"models": models, "checks": checks}
+
+
+def _row(card: dict[str, Any], parameters: int) -> Model:
+    """The artefact's row; a file that runs in two runtimes has a row for each."""
+    return Model(
+        name=f"{card['file']} in {card['runtime']}" if card["again"] else card["file"],
+        role="artefact",
+        of=card["of"],
+        runtime=card["runtime"],
+        precision=card["precision"],
+        length=card["length"],
+        file=f"artefacts/{card['file']}",
+        bytes=card["bytes"],
+        parameters=parameters,
+        parameter_bytes=parameters * BITS[card["precision"]] // 8,
+    )
+
+
+class _Proof:
+    """The checks of one artefact; each fills its part of the row."""
+
+    def __init__(
+        self, model: Model, path: Path, task: TextTask, splits: dict[str, Encoded], outputs: Outputs, pad_id: int
+    ) -> None:
+        self.model, self.path, self.task, self.splits = model, path, task, splits
+        self.outputs, self.pad_id = outputs, pad_id
+        self.name = model.name
+
+    def golden(self) -> Check:
+        """Logits on the golden examples."""
+        dev, logits = self.splits["dev"], self.outputs["dev"]
+        rows = [r for r in golden_rows(len(logits)) if self._fits(dev.lengths[r])]
+        examples = [(dev.features[row], logits[row]) for row in rows]
+        tolerance = parity.tolerance(self.model.precision, logits)
+        found = parity.compare(self.path, self.model.runtime, examples, tolerance, self.pad_id)
+        self.model.golden_tolerance = tolerance
+        self.model.golden_error, self.model.golden_agreement = found.max_error, found.agreement
+        detail = found.reason or f"largest error {found.max_error:.2g} of {tolerance:.2g} on {len(rows)} examples"
+        return Check(name=f"{self.name}: golden logits", passed=found.passed, detail=detail)
+
+    def scored(self, split: str, tolerance: float) -> Check:
+        """The primary metric on a whole split, against the PyTorch model on the same rows."""
+        encoded = self.splits[split]
+        rows = np.array([n for n, length in enumerate(encoded.lengths) if self._fits(length)], np.int64)
+        name = f"{self.name}: {split} score"
+        features = [encoded.features[row] for row in rows]
+        try:
+            answers = parity.score_outputs(self.path, self.model.runtime, features, self.pad_id, self.model.length)
+        except AttarError as error:
+            return Check(name=name, passed=False, detail=error.line())
+        scores = self.task.score(answers, encoded.targets[rows])
+        self.model.scores[split], self.model.rows[split] = scores, len(rows)
+        theirs = self.task.score(self.outputs[split][rows], encoded.targets[rows])[self.task.metric]
+        points = 100 * (scores[self.task.metric] - theirs)
+        detail = (
+            f"{self.task.metric} {100 * scores[self.task.metric]:.2f} on {len(rows)} rows, {points:+.2f} points from "
+            f"PyTorch; {tolerance:g} allowed"
+        )
+        return Check(name=name, passed=abs(points) <= tolerance + 1e-9, detail=detail)
+
+    def size(self) -> Check:
+        """Every weight once."""
+        model = self.model
+        assert model.bytes is not None
+        assert model.parameters is not None
+        ok, detail = sizes.check(model.bytes, model.parameters, BITS[model.precision])
+        return Check(name=f"{self.name}: size", passed=ok, detail=detail)
+
+    def _fits(self, length: int) -> bool:
+        return self.model.length is None or length <= self.model.length

@@ -1,0 +1,44 @@
+"""The runtimes that load artefacts; adding one is a file here and its line in the registry.
+
+A runner takes int64 arrays of shape (batch, length) by input name and gives logits of shape (batch, outputs), float32.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import AttarError, nearest
+
+Arrays = Mapping[str, npt.NDArray[np.int64]]
+
+REGISTRY = {
+    "onnxruntime": ".ort",
+    "litert": ".litert",
+    "tflite-runtime": ".tflite",
+}
+
+
+class Runner(Protocol):
+    """A loaded artefact."""
+
+    inputs: list[str]  # names, in the order of the model
+    length: int | None  # fixed length, None for any
+
+    def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
+        """Logits of shape (batch, outputs)."""
+
+
+def open_model(path: Path, runtime: str, threads: int = 1) -> Runner:
+    """Load an artefact in its runtime with so many threads."""
+    if runtime not in REGISTRY:
+        raise AttarError(f"unknown runtime {runtime!r}", fix=nearest(runtime, REGISTRY))
+    if not path.is_file():
+        raise AttarError("no such model file", where=str(path))
+    module = importlib.import_module(REGISTRY[runtime], __name__)
+    return cast(Runner, module.load(path, threads))

@@ -1,0 +1,131 @@
+"""The student as a plain graph: from piece ids and a mask to logits.
+
+- The wrapper builds the additive attention mask itself, shape (batch, 1, length, length). Hugging Face's own mask code
+  becomes operators (GATHER_ND v5) that the old TensorFlow Lite runtime refuses, and differs from family to family.
+- The mask constant is −1e4: after softmax it is exactly 0 in float32, it fits float16 (largest 65504), which phone
+  accelerators compute in, and unlike −inf it gives no NaN where a whole row is padding.
+- Eager attention: plain matrix products and a softmax, which every runtime's fusions know.
+- A folder whose weights do not fill the model is refused; the loader would fill the gap with random numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import AttarError
+from .manifest import Input
+
+MASKED = -1e4
+Name = Literal["input_ids", "attention_mask", "token_type_ids"]
+
+
+class Exportable(nn.Module):
+    """A sequence-classification model that takes integer tensors of shape (batch, length)."""
+
+    def __init__(self, model: nn.Module, takes_types: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.takes_types = takes_types
+        self.eval()
+
+    @property
+    def names(self) -> list[Name]:
+        """Input names, in order; `token_type_ids` only where the model has more than one type."""
+        both: list[Name] = ["input_ids", "attention_mask"]
+        return [*both, "token_type_ids"] if self.takes_types else both
+
+    def inputs(self, dtype: Literal["int64", "int32"]) -> list[Input]:
+        """The inputs as the manifest states them."""
+        return [Input(name=name, dtype=dtype) for name in self.names]
+
+    def example(self, batch: int, length: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Fixed example inputs to trace with; the last row has one padded place."""
+        ids = torch.arange(batch * length, dtype=dtype).reshape(batch, length) % 7 + 2
+        mask = torch.ones_like(ids)
+        mask[-1, -1] = 0
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+        return {name: values[name] for name in self.names}
+
+    def check_length(self, length: int, where: str) -> None:
+        """Refuse a length that the model has no position embeddings for."""
+        config: Any = self.model.config
+        # RoBERTa counts positions from the padding id + 1, so two rows of its table are never reached.
+        offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+        limit = config.max_position_embeddings - offset
+        if not 1 <= length <= limit:
+            raise AttarError(f"the length {length} is outside of 1 to {limit}", where=where, fix="set export.lengths")
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Logits of shape (batch, outputs); mask 1 is a real piece, 0 is padding."""
+        additive = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
+        square = additive.expand(-1, 1, input_ids.shape[1], -1)
+        types = {"token_type_ids": token_type_ids} if self.takes_types else {}
+        return cast(Tensor, self.model(input_ids=input_ids, attention_mask=square, **types).logits)
+
+
+def load(folder: Path) -> Exportable:
+    """Read a saved sequence-classification folder (`config.json`, `model.safetensors`), float32, ready to trace."""
+    from transformers import AutoModelForSequenceClassification
+
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise AttarError(f"this model folder has no {name}", where=str(folder), fix="name a saved model folder")
+    try:
+        with quiet():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except Exception as error:  # noqa: BLE001 - the loader raises whatever its libraries raise
+        raise AttarError(f"the model does not load: {first_line(error)}", where=str(folder)) from None
+    if missing := sorted(report["missing_keys"]):
+        raise AttarError(f"the weights lack {missing[0]} and {len(missing) - 1} more", where=str(folder))
+    config: Any = model.config
+    # DistilBERT has no such embedding; RoBERTa has one of a single row, and its tokenizer gives no types.
+    return Exportable(model, takes_types=getattr(config, "type_vocab_size", 1) > 1)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, or its type."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep converters from talking: Python's prints, warnings and loggers, and C++'s writes to descriptors 1 and 2.
+
+    Not for use while another thread draws on the terminal: the descriptors belong to the whole process.
+    """
+    level = logging.root.manager.disable
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        stack.callback(logging.disable, level)
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        nowhere = stack.enter_context(Path(os.devnull).open("wb"))
+        for descriptor in (1, 2):
+            saved = os.dup(descriptor)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, descriptor)
+            os.dup2(nowhere.fileno(), descriptor)
+        yield

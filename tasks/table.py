@@ -1,0 +1,181 @@
+"""Readers: TSV, CSV, JSONL, `label text` lines and Hugging Face data sets become examples.
+
+- Every example knows the file and line it came from, and every problem is told with them.
+- TSV is read without quoting, as GLUE writes it; CSV with quoting, as spreadsheets do.
+- A byte-order mark is dropped; any other byte that is not in the stated encoding is named with its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import AttarError, nearest
+from ..recipe import Split, Task, expand
+
+Row = tuple[str, dict[str, Any]]  # where it stands, column -> value
+
+
+class Example(NamedTuple):
+    """One row of a task."""
+
+    text: str
+    text_pair: str | None
+    label: str
+    where: str
+
+
+def read(split: Split, task: Task) -> list[Example]:
+    """All examples of a file or data set, in order."""
+    rows = _dataset_rows(split) if _format(split) == "dataset" else _file_rows(split)
+    examples: list[Example] = []
+    text = pair = label = ""
+    for where, row in rows:
+        if not examples:
+            text = _column(row, task.text, where, "text")
+            label = _column(row, task.label, where, "label")
+            pair = _column(row, task.text_pair, where, "text_pair") if task.text_pair else ""
+        example = Example(
+            _text(row, text, where), _text(row, pair, where) if pair else None, _label(row, label, where), where
+        )
+        examples.append(example)
+    if not examples:
+        raise AttarError("the file holds no rows", where=split.path)
+    return examples
+
+
+def _format(split: Split) -> str:
+    if split.format:
+        return split.format
+    formats = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "tsv"}
+    path = expand(split.path)
+    return formats.get(path.suffix.lower(), "tsv") if path.is_file() or path.suffix else "dataset"
+
+
+def _file_rows(split: Split) -> Iterator[Row]:
+    path = expand(split.path)
+    text = _decode(path, split.encoding)
+    kind = _format(split)
+    if kind == "jsonl":
+        return _jsonl_rows(path, text)
+    if kind == "label_text":
+        return _label_text_rows(path, text)
+    return _table_rows(path, text, kind, split.header)
+
+
+def _decode(path: Path, encoding: str) -> str:
+    """The text of a file without its byte-order mark."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise AttarError("no such file", where=str(path), fix="set its path in the recipe or with --set") from None
+    except IsADirectoryError:
+        raise AttarError(
+            "this is a folder", where=str(path), fix="a data set needs `format: dataset`"
+        ) from None
+    if not data.strip():
+        raise AttarError("the file is empty", where=str(path))
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise AttarError(
+            f"a byte that is not {encoding}", where=f"{path}:{line}", fix="set `encoding`, for example latin-1"
+        ) from None
+    except LookupError:
+        raise AttarError(f"unknown encoding {encoding!r}", where=str(path)) from None
+
+
+def _table_rows(path: Path, text: str, kind: str, header: list[str] | None) -> Iterator[Row]:
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines) if kind == "csv" else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns = header
+    try:
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            if not cells:
+                continue
+            if columns is None:
+                columns = cells
+            elif len(cells) < len(columns):
+                raise AttarError(f"{len(cells)} columns where {len(columns)} were expected", where=where)
+            else:
+                # Some published files carry unnamed trailing columns; the named ones are all we read.
+                yield where, dict(zip(columns, cells, strict=False))
+    except csv.Error as error:
+        raise AttarError(f"not readable as {kind}: {error}", where=f"{path}:{reader.line_num}") from None
+
+
+def _jsonl_rows(path: Path, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise AttarError(f"not valid JSON: {error.msg}", where=f"{path}:{number}") from None
+        if not isinstance(row, dict):
+            raise AttarError("a line must be one JSON object", where=f"{path}:{number}")
+        yield f"{path}:{number}", row
+
+
+def _label_text_rows(path: Path, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        label, space, rest = line.strip().partition(" ")
+        if not space:
+            raise AttarError("no text after the label", where=f"{path}:{number}")
+        yield f"{path}:{number}", {"label": label, "text": rest}
+
+
+def _dataset_rows(split: Split) -> Iterator[Row]:
+    """A data set folder (saved or in any format `datasets` reads) or a hub id."""
+    try:
+        import datasets
+    except ImportError:
+        raise AttarError("reading data sets needs `datasets`", fix='pip install "attar[compress]"') from None
+    path = expand(split.path)
+    try:
+        if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+            loaded = datasets.load_from_disk(str(path))
+            data = loaded[split.split] if split.split else loaded
+        else:
+            data = datasets.load_dataset(split.path, split=split.split or "train")
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        raise AttarError(f"the data set does not load: {error}", where=split.path) from None
+    if isinstance(data, dict):
+        raise AttarError("the data set has several splits", where=split.path, fix="set `split`")
+    names = {name: feature.names for name, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)}
+    for number, row in enumerate(data):
+        for name, words in names.items():
+            row[name] = words[row[name]] if row[name] >= 0 else row[name]
+        yield f"{split.path}[{number}]", row
+
+
+def _column(row: dict[str, Any], wanted: str | Sequence[str], where: str, role: str) -> str:
+    """The first of the wanted names that the row has."""
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if name in row:
+            return name
+    fix = f"{nearest(names[0], row)}; set task.{role}"
+    raise AttarError(f"no column {' or '.join(map(repr, names))}", where=where, fix=fix)
+
+
+def _text(row: dict[str, Any], column: str, where: str) -> str:
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        raise AttarError(f"the column {column!r} holds no text", where=where)
+    return value
+
+
+def _label(row: dict[str, Any], column: str, where: str) -> str:
+    value = row.get(column)
+    if value is None or not str(value).strip():
+        raise AttarError(f"the column {column!r} holds no label", where=where)
+    return str(value).strip()

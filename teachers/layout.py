@@ -1,0 +1,136 @@
+"""One set of names for the weights of every encoder family.
+
+- `read` gives a model's encoder weights under common names; `write` puts such weights into a model of any family.
+  Students are started, and later compressed, without knowing which family the teacher is of.
+- Names: `word`, `position`, `segment`, `norm.{weight,bias}`, and per layer `{i}.query`, `{i}.key`, `{i}.value`,
+  `{i}.output`, `{i}.attention_norm`, `{i}.up`, `{i}.down`, `{i}.output_norm`, each with `.weight` and `.bias`.
+- Positions are given from 0 (RoBERTa's table starts after its padding index).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..errors import AttarError
+
+BERT_LAYER = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+DISTILBERT_LAYER = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "output_norm": "output_layer_norm",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family keeps its layers."""
+
+    layers: str
+    names: dict[str, str]
+
+
+FAMILIES = {
+    "bert": Family("encoder.layer", BERT_LAYER),
+    "electra": Family("encoder.layer", BERT_LAYER),
+    "roberta": Family("encoder.layer", BERT_LAYER),
+    "xlm-roberta": Family("encoder.layer", BERT_LAYER),
+    "distilbert": Family("transformer.layer", DISTILBERT_LAYER),
+}
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of an encoder."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    segments: int
+
+
+def encoder(model: PreTrainedModel) -> Any:
+    """The encoder below the task's head."""
+    return getattr(model, model.base_model_prefix) if hasattr(model, "base_model_prefix") else model
+
+
+def family(model: PreTrainedModel) -> Family:
+    """The model's layout; ALBERT's shared layers and decoders have none here."""
+    kind = model.config.model_type
+    if kind not in FAMILIES:
+        raise AttarError(f"a student cannot be made from a {kind} teacher", fix=f"use one of {', '.join(FAMILIES)}")
+    return FAMILIES[kind]
+
+
+def shape(model: PreTrainedModel) -> Shape:
+    """The model's sizes, whatever its config calls them."""
+    config = model.config
+    if config.model_type == "distilbert":
+        sizes = (config.n_layers, config.dim, config.n_heads, config.hidden_dim)
+    else:
+        sizes = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size)
+    offset = _offset(model)
+    segments = getattr(config, "type_vocab_size", 0)
+    return Shape(*sizes, config.vocab_size, config.max_position_embeddings - offset, segments)
+
+
+def _offset(model: PreTrainedModel) -> int:
+    config = model.config
+    return config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+
+
+def _places(model: PreTrainedModel) -> dict[str, str]:
+    """Common name -> name of the parameter in the encoder."""
+    layout = family(model)
+    places = {"word": "embeddings.word_embeddings.weight", "position": "embeddings.position_embeddings.weight"}
+    if hasattr(encoder(model).embeddings, "token_type_embeddings"):
+        places["segment"] = "embeddings.token_type_embeddings.weight"
+    for part in ("weight", "bias"):
+        places[f"norm.{part}"] = f"embeddings.LayerNorm.{part}"
+        for number in range(shape(model).layers):
+            for name, place in layout.names.items():
+                places[f"{number}.{name}.{part}"] = f"{layout.layers}.{number}.{place}.{part}"
+    return places
+
+
+def read(model: PreTrainedModel) -> Weights:
+    """Copies of the encoder's weights under common names."""
+    if hasattr(encoder(model), "embeddings_project"):
+        raise AttarError("a teacher with factorized embeddings cannot start a student", fix="set student.start: random")
+    found = dict(encoder(model).named_parameters())
+    weights = {name: found[place].detach().clone() for name, place in _places(model).items()}
+    weights["position"] = weights["position"][_offset(model) :]
+    return weights
+
+
+def write(model: PreTrainedModel, weights: Weights) -> None:
+    """Put weights into the encoder; a name the model has and `weights` lacks keeps its value."""
+    found = dict(encoder(model).named_parameters())
+    offset = _offset(model)
+    with torch.no_grad():
+        for name, place in _places(model).items():
+            if name in weights:
+                target = found[place][offset:] if name == "position" else found[place]
+                target.copy_(weights[name])

@@ -1,0 +1,169 @@
+"""Tiny real models that tests share: a tokenizer, a random BERT classifier, its artefacts, a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from attar.export.manifest import Artefact, Manifest, TaskCard, TokenizerCard
+
+LABELS = ["lights", "music", "weather"]
+SENTENCES = [
+    "turn on the lights in the kitchen",
+    "play some quiet music for the evening",
+    "will it rain in the mountains tomorrow",
+    "make the bedroom lamp a little brighter",
+    "stop the song and turn the volume down",
+    "how warm is it outside this morning",
+    "switch every light in the house off now please",
+    "what is the forecast for the weekend, sun or snow?",
+]
+MAX_LENGTH = 32
+TOLERANCE = 1e-3
+
+
+def tiny_tokenizer(folder: Path) -> Path:
+    """Train a WordPiece tokenizer of about 200 pieces with BERT's special pieces; gives `tokenizer.json`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+def tiny_teacher(
+    folder: Path, layers: int = 2, hidden: int = 32, labels: int = len(LABELS), seed: int = 0
+) -> Path:
+    """Save a small random BERT classifier with its tokenizer; every weight, biases too, is its own."""
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    words = Tokenizer.from_file(str(tiny_tokenizer(folder)))
+    config = BertConfig(
+        vocab_size=words.get_vocab_size(),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+        num_labels=labels,
+        pad_token_id=words.token_to_id("[PAD]"),
+    )
+    generator = torch.Generator().manual_seed(seed)
+    model = BertForSequenceClassification(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # wide enough that texts get different answers
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    model.save_pretrained(folder)
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, mask_token="[MASK]", **special).save_pretrained(folder)
+    return folder
+
+
+def tiny_bundle(
+    folder: Path, teacher: Path, files: dict[str, Path], task: TaskCard | None = None
+) -> Manifest:
+    """Build a bundle of the teacher with real golden answers; `files` are its artefacts by name."""
+    import torch
+    from attar.export import bundle
+    from attar.export.wrapper import load
+    from attar.tasks.encoding import Encoder, collate
+    from transformers import AutoModelForSequenceClassification
+
+    task = task or TaskCard(kind="classification", labels=LABELS)
+    encoder = Encoder(teacher / "tokenizer.json", MAX_LENGTH)
+    model = AutoModelForSequenceClassification.from_pretrained(teacher).eval()
+    lines = []
+    for number, text in enumerate(SENTENCES):
+        other = SENTENCES[number - 1] if task.pair else None
+        (row,) = encoder.encode([(text, other)])
+        arrays = {name: torch.from_numpy(array) for name, array in collate([row], encoder.pad_id).items()}
+        with torch.no_grad():
+            logits = model(**arrays).logits[0].tolist()
+        golden = {"text": text, "text_pair": other, "input_ids": row.input_ids}
+        lines.append(json.dumps(golden | {"token_type_ids": row.token_type_ids, "logits": logits}))
+    golden_file = folder.parent / f"{folder.name}-golden.jsonl"
+    golden_file.parent.mkdir(parents=True, exist_ok=True)
+    golden_file.write_text("\n".join(lines) + "\n", "utf-8")
+    wrapper = load(teacher)
+    artefacts = [
+        Artefact(
+            file=name,
+            runtime="litert" if name.endswith(".tflite") else "onnxruntime",
+            precision="fp32",
+            length=int(name.split("-")[-1].split(".")[0]) if name.endswith(".tflite") else None,
+            inputs=wrapper.inputs("int32" if name.endswith(".tflite") else "int64"),
+            golden_error=0.0,
+            golden_tolerance=TOLERANCE,
+        )
+        for name in files
+    ]
+    manifest = Manifest(
+        name="tiny",
+        attar="0.1.0",
+        task=task,
+        tokenizer=TokenizerCard(max_length=MAX_LENGTH, pad_id=encoder.pad_id),
+        artefacts=artefacts,
+        default=artefacts[0].file,
+        files={},
+    )
+    sources = {"tokenizer.json": teacher / "tokenizer.json", "golden.jsonl": golden_file, **files}
+    return bundle.build(folder, manifest, sources)
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved tiny classifier with three labels; do not write into it."""
+    return tiny_teacher(tmp_path_factory.mktemp("teacher") / "model")
+
+
+@pytest.fixture(scope="session")
+def onnx_file(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny classifier as ONNX in fp32."""
+    from attar.export.onnx import export_fp32
+
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_fp32(teacher, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ort_file(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in onnxruntime's own format, saved by the runtime itself."""
+    import onnxruntime
+
+    path = tmp_path_factory.mktemp("ort") / "model.ort"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(path)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(
+    teacher: Path, onnx_file: Path, ort_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A whole bundle with two artefacts; copy it before you damage it."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny" / "bundle"
+    tiny_bundle(folder, teacher, {"model.onnx": onnx_file, "model.ort": ort_file})
+    return folder

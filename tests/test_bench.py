@@ -1,0 +1,163 @@
+"""Measuring: who takes part, in which order, and what the figures mean. No time is asserted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attar.benchmarks import compare, cost, latency, machine
+from attar.benchmarks.latency import Contender
+from attar.benchmarks.worker import Worker
+from attar.errors import AttarError, UsageError
+from attar.tasks.encoding import Encoder
+from conftest import SENTENCES
+
+
+@pytest.fixture()
+def queries(teacher: Path) -> dict[int, list[latency.Arrays]]:
+    pairs = [(text, None) for text in SENTENCES]
+    return {n: latency.fill(Encoder(teacher / "tokenizer.json", n), pairs, n, count=3) for n in (8, 16)}
+
+
+def test_inputs_are_real_texts_that_fill_the_length(teacher: Path) -> None:
+    encoder = Encoder(teacher / "tokenizer.json", 32)
+    single = latency.fill(encoder, [(text, None) for text in SENTENCES], 32)
+    pairs = latency.fill(encoder, [(text, text) for text in SENTENCES], 32)
+    assert len(single) == len(pairs) == len(SENTENCES)
+    for arrays in [*single, *pairs]:
+        assert arrays["input_ids"].shape == (1, 32) and arrays["attention_mask"].all()
+    assert len({arrays["input_ids"].tobytes() for arrays in single}) == len(single)
+    assert not any(arrays["token_type_ids"].any() for arrays in single)
+    assert all(arrays["token_type_ids"].any() for arrays in pairs)
+
+
+def test_texts_without_any_piece_are_padded(teacher: Path) -> None:
+    encoder = Encoder(teacher / "tokenizer.json", 16)
+    (arrays,) = latency.fill(encoder, [("", None)], 16)
+    assert arrays["attention_mask"].sum() == 2  # [CLS] and [SEP]
+
+
+def test_every_model_is_measured_at_every_length_it_can_run(
+    onnx_file: Path, ort_file: Path, queries: dict[int, list[latency.Arrays]]
+) -> None:
+    models = [
+        Contender("a", onnx_file, "onnxruntime"),
+        Contender("b", ort_file, "onnxruntime"),
+        Contender("only 8", onnx_file, "onnxruntime", length=8),
+    ]
+    moves: list[tuple[str, int, int]] = []
+    found = latency.measure(models, queries, [1, 2], 2, 5, lambda *move: moves.append(move))
+    for name in ("a", "b"):
+        assert [(one.length, one.threads) for one in found[name]] == [(8, 1), (8, 2), (16, 1), (16, 2)]
+    assert [(one.length, one.threads) for one in found["only 8"]] == [(8, 1), (8, 2)]
+    for one in (one for several in found.values() for one in several):
+        assert one.queries == 5
+        assert 0 < one.min_ms <= one.p50_ms <= one.p90_ms <= one.p99_ms
+        assert one.min_ms <= one.mean_ms and one.ratio is not None and one.ratio > 0
+    assert all(one.ratio == 1.0 for one in found["a"])
+    assert [done for _, done, _ in moves] == list(range(1, 4 * 7 + 1)) and moves[-1][2] == 4 * 7
+
+
+def test_a_model_that_fails_is_reported_and_the_others_go_on(
+    onnx_file: Path, tmp_path: Path, queries: dict[int, list[latency.Arrays]]
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"not a model")
+    bad = Contender("bad", tmp_path / "bad.onnx", "onnxruntime")
+    good = Contender("good", onnx_file, "onnxruntime")
+    problems: list[str] = []
+    found = latency.measure([bad, good], queries, [1], 1, 3, on_failure=problems.append)
+    assert found["bad"] == [] and [one.length for one in found["good"]] == [8, 16]
+    assert all(one.ratio is None for one in found["good"])  # the reference is gone
+    assert len(problems) == 1 and problems[0].startswith("bad: ") and "\n" not in problems[0]
+    with pytest.raises(AttarError):
+        latency.measure([good, bad], queries, [1], 1, 3)
+
+
+def test_two_models_need_two_names(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
+    with pytest.raises(AttarError, match="same name"):
+        latency.measure([Contender("a", onnx_file, "onnxruntime")] * 2, queries, [1], 1, 1)
+
+
+def test_the_order_of_a_round_turns() -> None:
+    names = ["a", "b", "c"]
+    orders = [latency._rotated(names, turn) for turn in range(6)]
+    assert orders[:3] == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]] and orders[3:] == orders[:3]
+    assert latency._rotated([], 4) == []
+
+
+def test_the_ratio_is_taken_round_by_round() -> None:
+    """The machine slows down tenfold half-way; the medians would say nonsense, the rounds say 2."""
+    own = [1_000_000] * 5 + [10_000_000] * 6
+    reference = [2 * time for time in own]
+    one = latency._latency(16, 1, own, reference)
+    assert one.ratio == 2.0 and one.min_ms == 1.0 and one.p50_ms == 10.0
+    assert one.mean_ms == pytest.approx(np.mean(own) / 1e6)
+
+
+def test_a_worker_runs_the_inputs_it_keeps(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
+    with Worker(onnx_file, "onnxruntime") as worker:
+        worker.load(threads=1)
+        worker.keep(queries[8])
+        assert worker.time(7) > 0
+        worker.keep([{"input_ids": np.zeros((1, 8), np.int64)}])
+        with pytest.raises(AttarError, match="attention_mask"):
+            worker.time(0)
+
+
+def test_a_worker_that_dies_leaves_its_last_words(onnx_file: Path) -> None:
+    with Worker(onnx_file, "onnxruntime") as worker:
+        worker.load(threads=1)
+        os.kill(worker._child.pid, signal.SIGABRT)
+        with pytest.raises(AttarError, match=r"model\.onnx: onnxruntime was killed by SIGABRT"):
+            worker.time(0)
+    assert worker._child.poll() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_cost_counts_the_models_memory_and_not_the_librarys(
+    tmp_path: Path, onnx_file: Path, queries: dict[int, list[latency.Arrays]]
+) -> None:
+    from attar.export.onnx import export_fp32
+    from conftest import tiny_teacher
+
+    export_fp32(tiny_teacher(tmp_path / "large", hidden=512), tmp_path / "large.onnx")
+    small = cost.measure(onnx_file, "onnxruntime", queries[8][0], repeats=1)
+    large = cost.measure(tmp_path / "large.onnx", "onnxruntime", queries[8][0], repeats=1)
+    weights = (tmp_path / "large.onnx").stat().st_size
+    assert weights > 15e6
+    for found in (small, large):
+        assert found.load_s is not None and found.load_s > 0 and found.first_ms is not None and found.first_ms > 0
+    assert small.peak_memory is not None and large.peak_memory is not None
+    assert 0 < small.peak_memory < 60e6
+    assert weights < large.peak_memory < 6 * weights
+
+
+def test_bundles_get_short_names_that_differ(bundle_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    other = Path(shutil.copytree(bundle_folder, tmp_path / "other" / "bundle"))
+    names = [one.name for one in compare.contenders([bundle_folder, other])]
+    assert names == ["tiny/model.onnx", "other/model.onnx"]
+    names = [one.name for one in compare.contenders([bundle_folder], every=True)]
+    assert names == ["model.onnx", "model.ort"]
+    with pytest.raises(UsageError, match="twice"):
+        compare.contenders([bundle_folder, bundle_folder])
+    with pytest.raises(UsageError, match="reads no 64 pieces"):
+        compare.contenders([bundle_folder], [64])
+
+
+def test_the_machine_is_described_without_its_owner() -> None:
+    import getpass
+    import platform
+
+    found = machine.describe()
+    assert found["cores"] >= 1 and found["memory"] > 1e8 and found["processor"]
+    assert found["versions"]["onnxruntime"] and found["python"] == platform.python_version()
+    assert set(found["features"]) <= set(machine.FEATURES)
+    words = str(found)
+    assert platform.node() not in words and str(Path.home()) not in words
+    assert getpass.getuser() not in words.split()

@@ -1,0 +1,298 @@
+"""Export of real tiny models of four families: same answers, same bytes, every weight once."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from attar.compress import quantization
+from attar.errors import AttarError
+from attar.export import litert, onnx, ort_format, parity, sizes
+from attar.export.manifest import Input
+from attar.export.runtimes import open_model
+from attar.tasks.encoding import Features, collate
+
+FAMILIES = ("bert", "distilbert", "electra", "roberta")
+VOCABULARY, LENGTH = 4000, 16
+PAD = {"roberta": 1}
+
+
+class Exported(NamedTuple):
+    """A model folder, what was made of it, and its PyTorch logits."""
+
+    family: str
+    folder: Path
+    inputs: dict[str, list[Input]]
+    features: list[Features]
+    logits: npt.NDArray[np.float32]
+
+    @property
+    def golden(self) -> parity.Golden:
+        return list(zip(self.features, self.logits, strict=True))
+
+    @property
+    def pad(self) -> int:
+        return PAD.get(self.family, 0)
+
+
+def tiny_model(family: str, folder: Path, **changes: Any) -> Path:
+    """Save a random classifier of a family; its weights are large enough that the logits differ."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    sizes: dict[str, Any] = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
+        "vocab_size": VOCABULARY, "max_position_embeddings": 40, "num_labels": 3,
+    }  # fmt: skip
+    if family == "distilbert":
+        names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
+        sizes = {names.get(key, key): value for key, value in sizes.items()}
+        sizes["hidden_dim"] = sizes.pop("intermediate_size")
+        sizes["num_labels"] = 1  # one output: a regression
+    if family in ("electra", "albert"):
+        sizes["embedding_size"] = 32
+    if family == "roberta":
+        sizes |= {"type_vocab_size": 1, "pad_token_id": 1}
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, **(sizes | changes)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * (0.15 if parameter.ndim > 1 else 0.02))
+    model.save_pretrained(folder)
+    return folder
+
+
+def torch_logits(folder: Path, arrays: dict[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
+    """What Hugging Face's own model answers, by its own attention and mask."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    if getattr(model.config, "type_vocab_size", 1) == 1:
+        arrays = {name: values for name, values in arrays.items() if name != "token_type_ids"}
+    with torch.no_grad():
+        logits = model(**{name: torch.from_numpy(values) for name, values in arrays.items()}).logits
+    return np.asarray(logits.numpy(), np.float32)
+
+
+def texts(seed: int = 0, count: int = 12, longest: int = LENGTH) -> list[Features]:
+    """Random rows of 3 to `longest` pieces."""
+    draw = np.random.default_rng(seed)
+    lengths = [longest, *draw.integers(3, longest + 1, count - 1)]
+    return [
+        Features(draw.integers(5, VOCABULARY, size).tolist(), (np.arange(size) >= size // 2).astype(int).tolist())
+        for size in lengths
+    ]
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Every artefact of a family."""
+    family: str = request.param
+    folder = tmp_path_factory.mktemp(family)
+    tiny_model(family, folder)
+    inputs = {
+        "onnx": onnx.export_fp32(folder, folder / "fp32.onnx"),
+        "tflite": litert.export_fp32(folder, folder / "fp32.tflite", LENGTH),
+    }
+    quantization.onnx_dynamic_int8(folder / "fp32.onnx", folder / "int8.onnx")
+    quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-litert.tflite", "litert")
+    quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-old.tflite", "tflite-runtime")
+    ort_format.convert(folder / "fp32.onnx", folder / "fp32.ort")
+    ort_format.convert(folder / "int8.onnx", folder / "int8.ort")
+    features = texts()
+    logits = np.concatenate([torch_logits(folder, collate([row], PAD.get(family, 0))) for row in features])
+    return Exported(family, folder, inputs, features, logits)
+
+
+def test_inputs_are_those_the_model_takes(exported: Exported) -> None:
+    both = ["input_ids", "attention_mask"]
+    expected = [*both, "token_type_ids"] if exported.family in ("bert", "electra") else both
+    assert [one.name for one in exported.inputs["onnx"]] == expected
+    assert {one.dtype for one in exported.inputs["onnx"]} == {"int64"}
+    assert {one.dtype for one in exported.inputs["tflite"]} == {"int32"}
+    assert open_model(exported.folder / "fp32.onnx", "onnxruntime").inputs == expected
+    assert open_model(exported.folder / "fp32.tflite", "litert").inputs == expected
+
+
+@pytest.mark.parametrize(("batch", "width"), [(1, 1), (1, 38), (5, 20)])
+def test_onnx_answers_like_torch_at_any_batch_and_length(exported: Exported, batch: int, width: int) -> None:
+    rows = texts(seed=width, count=batch, longest=width) if width > 3 else [Features([7], [0])]
+    arrays = collate(rows, exported.pad)
+    found = open_model(exported.folder / "fp32.onnx", "onnxruntime").run(arrays)
+    np.testing.assert_allclose(found, torch_logits(exported.folder, arrays), atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+def test_tflite_answers_like_torch(exported: Exported, runtime: str) -> None:
+    runner = open_model(exported.folder / "fp32.tflite", runtime)
+    found = runner.run(collate(exported.features, exported.pad))
+    np.testing.assert_allclose(found, exported.logits, atol=1e-4)
+
+
+@pytest.mark.parametrize(("file", "runtime"), [("fp32.onnx", "onnxruntime"), ("fp32.tflite", "litert")])
+def test_padding_does_not_change_logits(exported: Exported, file: str, runtime: str) -> None:
+    runner = open_model(exported.folder / file, runtime)
+    row = exported.features[1:2]
+    short, long = (runner.run(collate(row, exported.pad, length)) for length in (None, LENGTH))
+    np.testing.assert_allclose(short, long, atol=1e-5)
+    arrays = collate(row, exported.pad, LENGTH)
+    arrays["input_ids"][arrays["attention_mask"] == 0] = 9  # what stands under the mask is not read
+    if exported.family != "roberta":  # there the padding id itself decides the positions that follow
+        np.testing.assert_allclose(runner.run(arrays), long, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_ort_form_answers_like_its_onnx(exported: Exported, precision: str) -> None:
+    arrays = collate(exported.features, exported.pad)
+    one, other = (
+        open_model(exported.folder / f"{precision}.{ending}", "onnxruntime").run(arrays) for ending in ("onnx", "ort")
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("file", "runtime"),
+    [
+        ("int8.onnx", "onnxruntime"),
+        ("int8.ort", "onnxruntime"),
+        ("int8-litert.tflite", "litert"),
+        ("int8-old.tflite", "tflite-runtime"),
+    ],
+)
+def test_int8_passes_parity_in_its_runtime(exported: Exported, file: str, runtime: str) -> None:
+    allowed = parity.tolerance("int8", exported.logits)
+    found = parity.compare(exported.folder / file, runtime, exported.golden, allowed, exported.pad)
+    assert found.passed, found.reason
+    assert found.max_error is not None
+    assert 1e-5 < found.max_error <= allowed  # it is int8, and right
+
+
+def test_every_weight_is_stored_once(exported: Exported) -> None:
+    total = sizes.count_parameters(exported.folder).total
+    for file, bits in {"fp32": 32, "int8": 8}.items():
+        for path in exported.folder.glob(f"{file}*.*"):
+            ok, detail = sizes.check(path.stat().st_size, total, bits)
+            assert ok, f"{path.name}: {detail}"
+
+
+def test_nothing_is_left_beside_the_artefacts(exported: Exported) -> None:
+    left = {path.name for path in exported.folder.iterdir()} - {"config.json", "model.safetensors"}
+    assert left == {"fp32.onnx", "int8.onnx", "fp32.ort", "int8.ort", "fp32.tflite"} | {
+        "int8-litert.tflite",
+        "int8-old.tflite",
+    }
+
+
+def test_files_tell_nothing_of_the_machine_that_wrote_them(exported: Exported) -> None:
+    for path in exported.folder.glob("*.*"):
+        if path.suffix in (".onnx", ".ort", ".tflite"):
+            data = path.read_bytes()
+            for word in (str(exported.folder), "site-packages", "/tmp/", ".py"):
+                assert word.encode() not in data, f"{path.name} holds {word}"
+
+
+def test_onnx_has_a_recent_opset_and_no_metadata(exported: Exported) -> None:
+    import onnx as onnx_library
+
+    model = onnx_library.load(exported.folder / "fp32.onnx")
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] >= 18
+    assert not model.metadata_props
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    assert [output.name for output in model.graph.output] == ["logits"]
+
+
+def test_a_shared_layer_is_stored_once(tmp_path: Path) -> None:
+    import onnx as onnx_library
+
+    tiny_model("albert", tmp_path, hidden_size=256, intermediate_size=512, num_hidden_layers=3)
+    onnx.export_fp32(tmp_path, tmp_path / "fp32.onnx")
+    total = sizes.count_parameters(tmp_path).total
+    assert sizes.check((tmp_path / "fp32.onnx").stat().st_size, total, 32)[0]
+    model = onnx_library.load(tmp_path / "fp32.onnx")
+    table = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    copy = model.graph.initializer.add()
+    copy.CopyFrom(table)
+    copy.name = "written_twice"
+    assert not sizes.check(model.ByteSize(), total, 32)[0]
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from attar.export import litert, onnx
+folder, out = map(Path, sys.argv[1:])
+onnx.export_fp32(folder, out / "fp32.onnx")
+litert.export_fp32(folder, out / "fp32.tflite", 16)
+"""
+
+
+def test_another_process_writes_the_same_bytes_and_not_a_word(tmp_path: Path) -> None:
+    model = tiny_model("distilbert", tmp_path / "model")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    onnx.export_fp32(model, tmp_path / "one" / "fp32.onnx")
+    litert.export_fp32(model, tmp_path / "one" / "fp32.tflite", 16)
+    command = [sys.executable, "-c", AGAIN, str(model), str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    for file in ("fp32.onnx", "fp32.tflite"):
+        digests = {hashlib.sha256((tmp_path / name / file).read_bytes()).hexdigest() for name in ("one", "two")}
+        assert len(digests) == 1, file
+    assert done.stdout == ""
+    assert "litert" not in done.stderr.lower()
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AttarError, match=r"no config\.json"):
+        onnx.export_fp32(tmp_path, tmp_path / "fp32.onnx")
+    tiny_model("bert", tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(AttarError, match=r"no model\.safetensors"):
+        litert.export_fp32(tmp_path, tmp_path / "fp32.tflite", 8)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    tiny_model("bert", tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(AttarError, match="does not load"):
+        onnx.export_fp32(tmp_path, tmp_path / "fp32.onnx")
+    assert not (tmp_path / "fp32.onnx").exists()
+
+
+def test_a_model_without_a_trained_head_is_refused(tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    tiny_model("bert", tmp_path / "whole")
+    AutoModel.from_pretrained(tmp_path / "whole").save_pretrained(tmp_path / "body")
+    with pytest.raises(AttarError, match=r"lack classifier\.bias"):
+        onnx.export_fp32(tmp_path / "body", tmp_path / "fp32.onnx")
+
+
+@pytest.mark.parametrize(("family", "length"), [("bert", 41), ("roberta", 39), ("bert", 0)])
+def test_a_length_beyond_the_positions_is_refused(family: str, length: int, tmp_path: Path) -> None:
+    tiny_model(family, tmp_path)
+    with pytest.raises(AttarError, match=f"length {length} is outside of 1 to"):
+        litert.export_fp32(tmp_path, tmp_path / "fp32.tflite", length)
+
+
+@pytest.mark.parametrize("make", [ort_format.convert, quantization.onnx_dynamic_int8])
+def test_a_damaged_onnx_file_is_one_clear_error(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"not a model" * 100)
+    with pytest.raises(AttarError, match="failed"):
+        make(tmp_path / "bad.onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_conversion_may_replace_its_own_file(exported: Exported, tmp_path: Path) -> None:
+    shutil.copy(exported.folder / "fp32.onnx", tmp_path / "model.onnx")
+    quantization.onnx_dynamic_int8(tmp_path / "model.onnx", tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == (exported.folder / "int8.onnx").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

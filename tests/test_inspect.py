@@ -1,0 +1,206 @@
+"""`attar inspect`: the parts of a model, whatever its file format, against PyTorch's own count."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from attar.benchmarks import graphs, inspection
+from attar.benchmarks.graphs import Graph, Node
+from attar.benchmarks.inspection import part_of, shares
+from attar.errors import AttarError
+from attar.export.sizes import count_parameters
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+def parts_of_torch(teacher: Path) -> dict[str, int]:
+    """Parameters by part, by the names PyTorch gives them."""
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(teacher)
+    found: dict[str, int] = defaultdict(int)
+    for name, parameter in model.named_parameters():
+        part = part_of(name)
+        assert part, name
+        found[part] += parameter.numel()
+    return dict(found)
+
+
+@pytest.fixture(scope="session")
+def int8_file(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    path = tmp_path_factory.mktemp("int8") / "model-int8.onnx"
+    quantize_dynamic(onnx_file, path, weight_type=QuantType.QUInt8)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tflite_file(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    litert_torch = pytest.importorskip("litert_torch")
+    import torch
+    from attar.export import wrapper
+
+    module = wrapper.load(teacher)
+    path = tmp_path_factory.mktemp("tflite") / "model-16.tflite"
+    with wrapper.quiet():
+        litert_torch.convert(module, tuple(module.example(1, 16, torch.int32).values())).export(str(path))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "ort_file", "int8_file"])
+def test_the_parts_of_a_file_are_those_of_the_model(kind: str, teacher: Path, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(kind)
+    found = {share.part: share for share in shares(path)}
+    for part, parameters in parts_of_torch(teacher).items():
+        assert found[part].parameters == pytest.approx(parameters, rel=0.01), part
+    assert sum(share.bytes for share in found.values()) == path.stat().st_size
+
+
+def test_int8_weights_take_a_quarter(onnx_file: Path, int8_file: Path) -> None:
+    wide = {share.part: share.bytes for share in shares(onnx_file)}
+    narrow = {share.part: share.bytes for share in shares(int8_file)}
+    for part in ("attention", "feed-forward"):
+        assert narrow[part] == pytest.approx(wide[part] / 4, rel=0.15)
+
+
+def test_the_parts_of_a_tflite_file(tflite_file: Path, teacher: Path) -> None:
+    found = {share.part: share for share in shares(tflite_file)}
+    wanted = parts_of_torch(teacher)
+    for part in ("attention", "feed-forward"):
+        assert found[part].parameters == pytest.approx(wanted[part], rel=0.05)
+    assert sum(found[part].parameters for part in wanted) <= sum(wanted.values())
+    assert sum(share.bytes for share in found.values()) == tflite_file.stat().st_size
+
+
+def test_our_reader_agrees_with_onnx(onnx_file: Path) -> None:
+    import onnx
+
+    model = onnx.load(onnx_file)
+    graph = graphs.read(onnx_file)
+    expected = {t.name: onnx.numpy_helper.to_array(t).nbytes for t in model.graph.initializer}
+    found = {constant.name: constant.bytes for constant in graph.constants}
+    assert expected.items() <= found.items()
+    assert [node.op for node in graph.nodes] == [node.op_type for node in model.graph.node]
+    assert [node.inputs for node in graph.nodes] == [tuple(node.input) for node in model.graph.node]
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "ort_file"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_file_is_one_clear_line(
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    where: float,
+    value: int,
+    cut: bool,
+) -> None:
+    whole: Path = request.getfixturevalue(kind)
+    data = bytearray(whole.read_bytes())
+    place = int(where * len(data))
+    path = tmp_path_factory.mktemp("damaged") / whole.name
+    if cut:
+        path.write_bytes(data[:place])
+        if kind == "onnx_file":  # protobuf notices every cut but one between two messages; the flatbuffer its tables
+            with pytest.raises(AttarError, match="not a whole"):
+                graphs.read(path)
+            return
+    else:
+        data[place] = value
+        path.write_bytes(data)
+    try:
+        assert isinstance(graphs.read(path), Graph)
+    except AttarError as error:
+        assert "not a whole" in error.line()
+
+
+def test_a_constant_without_a_name_belongs_to_what_it_meets() -> None:
+    graph = Graph(
+        [
+            graphs.Constant("val_1", 1024, 1024),
+            graphs.Constant("val_1_scale", 1, 4),
+            graphs.Constant("layer.0.attention.self.query.bias", 32, 128),
+            graphs.Constant("val_9", 1024, 4096),
+            graphs.Constant("table", 6400, 25600),
+            graphs.Constant("axes", 1, 8),
+        ],
+        [
+            Node("MatMulInteger", "", ("x", "val_1"), ("a",)),
+            Node("Cast", "", ("a",), ("b",)),
+            Node("Mul", "", ("b", "val_1_scale"), ("c",)),
+            Node("Add", "", ("c", "layer.0.attention.self.query.bias"), ("d",)),
+            Node("MatMul", "", ("d", "val_9"), ("e",)),
+            Node("Gather", "", ("table", "ids"), ("f",)),
+            Node("Squeeze", "", ("f", "axes"), ("g",)),
+        ],
+    )
+    resolve = inspection._Resolver(graph)
+    found = {constant.name: resolve(constant) for constant in graph.constants}
+    assert found == {
+        "val_1": "attention",
+        "val_1_scale": "attention",
+        "layer.0.attention.self.query.bias": "attention",
+        "val_9": inspection.OTHER,
+        "table": "embeddings",
+        "axes": inspection.OTHER,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("bert.embeddings.word_embeddings.weight", "embeddings"),
+        ("bert.encoder.layer.0.attention.output.dense.weight", "attention"),
+        ("bert.encoder.layer.0.attention.output.LayerNorm.bias", "attention"),
+        ("bert.encoder.layer.0.output.dense.weight", "feed-forward"),
+        ("bert.encoder.layer.0.intermediate.dense.bias", "feed-forward"),
+        ("distilbert.transformer.layer.1.attention.q_lin.weight", "attention"),
+        ("distilbert.transformer.layer.1.sa_layer_norm.weight", "attention"),
+        ("distilbert.transformer.layer.1.ffn.lin1.weight", "feed-forward"),
+        ("distilbert.transformer.layer.1.output_layer_norm.weight", "feed-forward"),
+        ("albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output.weight", "feed-forward"),
+        ("albert.encoder.albert_layer_groups.0.albert_layers.0.attention.dense.weight", "attention"),
+        ("transformer.h.0.attn.c_attn.weight", "attention"),
+        ("transformer.h.0.mlp.c_fc.weight", "feed-forward"),
+        ("transformer.wte.weight", "embeddings"),
+        ("pre_classifier.weight", "head"),
+        ("val_83", None),
+    ],
+)
+def test_names_of_the_families(name: str, part: str | None) -> None:
+    assert part_of(name) == part
+
+
+def test_folders(teacher: Path, bundle_folder: Path) -> None:
+    found = inspection.inspect(teacher)
+    ((_, parts),) = found.models.items()
+    assert {share.part: share.parameters for share in parts if share.parameters} == parts_of_torch(teacher)
+    assert count_parameters(teacher).parts() == parts_of_torch(teacher)
+    assert sum(share.bytes for share in parts) == (teacher / "model.safetensors").stat().st_size
+    assert found.facts["model_type"] == "bert" and shares(teacher) == parts
+    found = inspection.inspect(bundle_folder)
+    assert found.kind == "bundle" and set(found.models) == {"model.onnx", "model.ort"}
+    assert found.facts["labels"] == "lights, music, weather"
+
+
+def test_what_cannot_be_inspected(tmp_path: Path, onnx_file: Path, teacher: Path) -> None:
+    with pytest.raises(AttarError, match="no such file"):
+        inspection.inspect(tmp_path / "nowhere")
+    with pytest.raises(AttarError, match="nothing here"):
+        inspection.inspect(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(AttarError, match=r"no \.safetensors file"):
+        inspection.inspect(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((teacher / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(AttarError, match=r"not a whole \.safetensors model"):
+        inspection.inspect(tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(AttarError, match=r"\.onnx, \.ort, \.tflite"):
+        inspection.inspect(tmp_path / "notes.txt")
+    shutil.copy(onnx_file, tmp_path / "model.tflite")
+    with pytest.raises(AttarError, match=r"not a whole \.tflite model"):
+        inspection.inspect(tmp_path / "model.tflite")

@@ -1,0 +1,97 @@
+"""The light core works where nothing heavy is installed.
+
+A `sitecustomize` that refuses the heavy libraries is given to the interpreter; child processes obey it too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = [
+    "torch",
+    "transformers",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "sklearn",
+    "scipy",
+    "datasets",
+    "litert_torch",
+]
+BLOCKER = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+@pytest.fixture()
+def light(tmp_path: Path) -> dict[str, str]:
+    """An environment without heavy libraries."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(BLOCKER)
+    path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "COLUMNS": "120"}
+
+
+def python(light: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], env=light, capture_output=True, text=True, check=False)
+
+
+def test_the_blocker_blocks(light: dict[str, str]) -> None:
+    for name in HEAVY:
+        done = python(light, "-c", f"import {name}")
+        assert done.returncode != 0 and "(blocked)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"benchmarks.{m}" for m in ("compare", "cost", "doctor", "graphs", "inspection", "latency", "machine")),
+        *(f"benchmarks.{m}" for m in ("record", "report", "terminal", "worker")),
+        *(f"export.{m}" for m in ("bundle", "manifest", "predict", "runtimes")),
+        "tasks.encoding",
+        "recipe",
+        "cli",
+    ],
+)
+def test_modules_import(light: dict[str, str], name: str) -> None:
+    done = python(light, "-c", f"import attar.{name}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_quick_because_it_imports_little(light: dict[str, str]) -> None:
+    """`attar --help` must not wait for numpy or a runtime, not even where they are installed."""
+    code = "import sys; from attar.cli import main; main(['--help']); sys.stderr.write(str(list(sys.modules)))"
+    done = python(light, "-c", code)
+    loaded = done.stderr
+    assert "predict" in done.stdout
+    for name in ("numpy", "onnxruntime", "ai_edge_litert", "tokenizers", "matplotlib", "jinja2"):
+        assert f"'{name}'" not in loaded, name
+
+
+def test_commands_run(light: dict[str, str], bundle_folder: Path, onnx_file: Path) -> None:
+    done = python(light, "-m", "attar.cli", "predict", str(bundle_folder), "play some music", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["probabilities"]) == {"lights", "music", "weather"}
+    done = python(light, "-m", "attar.cli", "verify", str(bundle_folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = python(light, "-m", "attar.cli", "bench", str(bundle_folder), "--queries", "3", "--length", "8", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["models"][0]["latencies"], done.stderr
+    for model in (onnx_file, bundle_folder):
+        done = python(light, "-m", "attar.cli", "inspect", str(model))
+        assert done.returncode == 0 and "embeddings" in done.stdout, done.stderr
+
+
+def test_a_teacher_folder_is_inspected(light: dict[str, str], teacher: Path) -> None:
+    done = python(light, "-m", "attar.cli", "inspect", str(teacher))
+    assert done.returncode == 0 and "attention" in done.stdout, done.stderr

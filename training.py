@@ -1,0 +1,249 @@
+"""One training loop for everything that learns: fine-tuning and every phase of distillation.
+
+- AdamW with linear warm-up and decay; no weight decay on biases and layer norms (BERT, arXiv 1810.04805, A.2).
+- The order of batches follows from the seed and the epoch alone (`tasks.batching`): a position is two numbers.
+- A checkpoint holds weights, optimizer moments, the best weights so far, the random state and the position, in one
+  safetensors file. A run that is killed continues from it to the same bytes as a run that was not.
+- At the end the model holds the kept epoch's weights: the best by the dev metric, or the last.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from .errors import AttarError
+from .files import write_bytes
+from .recipe import Optimization
+from .tasks import batching
+
+Losses = dict[str, Tensor]
+Scores = dict[str, float]
+Progress = Callable[[str, float, str], None]  # what, share done, a short remark
+
+CHECKPOINT_SECONDS = 120.0
+NAME = "checkpoint.safetensors"
+
+
+@dataclass
+class Job:
+    """What `fit` needs to know: which weights, which loss, over which rows."""
+
+    phase: str
+    model: nn.Module  # all weights that learn
+    loss: Callable[[npt.NDArray[np.int64]], Losses]  # rows of a batch -> weighted losses, which are summed
+    lengths: Sequence[int]  # pieces of each training row
+    plan: Optimization
+    seed: int
+    folder: Path  # where checkpoints live
+    metric: str = ""
+    evaluate: Callable[[], Scores] | None = None
+    progress: Progress = lambda what, done, remark: None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+@dataclass
+class State:
+    """The position of a training; everything of a checkpoint that is not a tensor."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0
+    seconds: float = 0.0  # of this epoch
+    sums: Scores = field(default_factory=dict)  # losses x rows of this epoch
+    rows: int = 0  # of this epoch
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best: float | None = None
+    kept: int | None = None
+    done: bool = False
+
+
+def fit(job: Job) -> State:
+    """Train; continue from the checkpoint in `job.folder` where there is one.
+
+    The model ends with the kept weights. Raises `AttarError` where the loss stops being a number.
+    """
+    torch.manual_seed(job.seed)
+    optimizer = _optimizer(job)
+    state, best = _restore(job, optimizer)
+    total = job.plan.epochs * -(-len(job.lengths) // job.plan.batch_size)
+    saved = time.monotonic()
+    while state.epoch < job.plan.epochs and not state.done:
+        batches = batching.shuffled(job.lengths, job.plan.batch_size, job.seed, state.epoch)
+        job.model.train()
+        for rows in batches[state.batch :]:
+            started = time.monotonic()
+            _step(job, optimizer, state, rows, total)
+            state.seconds += time.monotonic() - started
+            job.progress(job.phase, state.step / total, _remark(state, total))
+            if time.monotonic() - saved > job.checkpoint_seconds:
+                _save(job, optimizer, state, best)
+                saved = time.monotonic()
+        best = _end_epoch(job, state, best)
+        _save(job, optimizer, state, best)
+        saved = time.monotonic()
+    if best:
+        _load(job.model, best)
+    if not state.done:
+        state.done = True
+        _save(job, optimizer, state, {})
+    job.model.eval()
+    return state
+
+
+def _step(job: Job, optimizer: torch.optim.Optimizer, state: State, rows: npt.NDArray[np.int64], total: int) -> None:
+    """One optimizer step over one batch."""
+    rate = job.plan.learning_rate * _schedule(state.step, total, job.plan.warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    losses = job.loss(rows)
+    loss = torch.stack(list(losses.values())).sum()
+    if not bool(torch.isfinite(loss)):
+        raise AttarError(
+            f"the loss is {loss.item()} at step {state.step}", where=job.phase, fix="lower its learning_rate"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_([p for p in job.model.parameters() if p.grad is not None], job.plan.max_grad_norm)
+    optimizer.step()
+    state.step += 1
+    state.batch += 1
+    state.rows += len(rows)
+    for name, value in losses.items():
+        state.sums[name] = state.sums.get(name, 0.0) + float(value.detach()) * len(rows)
+
+
+def _end_epoch(job: Job, state: State, best: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Score the epoch, write it down, and keep its weights where they are the best so far."""
+    scores = {}
+    if job.evaluate is not None:
+        job.model.eval()
+        with torch.inference_mode():
+            scores = job.evaluate()
+    state.epoch += 1
+    value = scores.get(job.metric)
+    if job.plan.keep == "best" and value is not None:
+        if state.best is None or value > state.best:
+            state.best, state.kept = value, state.epoch
+            best = {name: tensor.detach().clone() for name, tensor in _tensors(job.model).items()}
+    else:
+        state.kept = state.epoch
+    state.epochs.append(
+        {
+            "epoch": state.epoch,
+            "losses": {name: total / state.rows for name, total in state.sums.items()},
+            "scores": scores,
+            "seconds": state.seconds,
+            "examples_per_second": state.rows / max(state.seconds, 1e-9),
+        }
+    )
+    state.batch, state.rows, state.sums, state.seconds = 0, 0, {}, 0.0
+    return best
+
+
+def _schedule(step: int, total: int, warmup: float) -> float:
+    """Linear rise over the first `warmup` of the steps, then linear fall to zero."""
+    rise = max(1, round(warmup * total))
+    return min((step + 1) / rise, (total - step) / max(1, total - rise))
+
+
+def _optimizer(job: Job) -> torch.optim.AdamW:
+    named = [(name, weight) for name, weight in job.model.named_parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for _, w in named if w.ndim > 1], "weight_decay": job.plan.weight_decay},
+        {"params": [w for _, w in named if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=job.plan.learning_rate, fused=True)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every weight once (tied ones too) and the buffers."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in _tensors(model).items():
+            tensor.copy_(tensors[name])
+
+
+def _save(job: Job, optimizer: torch.optim.Optimizer, state: State, best: dict[str, Tensor]) -> None:
+    """Write the checkpoint; a finished phase keeps its weights only."""
+    tensors = {f"model/{name}": tensor.detach() for name, tensor in _tensors(job.model).items()}
+    if not state.done:
+        tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+        for number, weight in enumerate(_weights(optimizer)):
+            for name, value in optimizer.state.get(weight, {}).items():
+                tensors[f"optimizer/{number}/{name}"] = value
+        tensors["random/cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random/cuda"] = torch.cuda.get_rng_state()
+    metadata = {"state": json.dumps(vars(state)), "plan": job.plan.model_dump_json()}
+    contiguous = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    write_bytes(job.folder / NAME, save(contiguous, metadata))
+
+
+def _restore(job: Job, optimizer: torch.optim.Optimizer) -> tuple[State, dict[str, Tensor]]:
+    """The state of the checkpoint, with model, optimizer and random state put back; a new one where there is none."""
+    path = job.folder / NAME
+    if not path.is_file():
+        return State(), {}
+    with safetensors.safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+        if metadata["plan"] != job.plan.model_dump_json():
+            raise AttarError("the checkpoint belongs to another plan", where=str(path), fix="delete it")
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "random": {}}
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            part, _, rest = name.partition("/")
+            parts[part][rest] = file.get_tensor(name)
+    state = State(**json.loads(metadata["state"]))
+    _load(job.model, parts["model"])
+    for number, weight in enumerate(_weights(optimizer)):
+        names = ("step", "exp_avg", "exp_avg_sq")
+        found = {name: parts["optimizer"].get(f"{number}/{name}") for name in names}
+        if all(value is not None for value in found.values()):
+            optimizer.state[weight] = {
+                name: value.to(weight.device if name != "step" else value.device)  # type: ignore[union-attr]
+                for name, value in found.items()
+            }
+    if "cpu" in parts["random"]:
+        torch.set_rng_state(parts["random"]["cpu"])
+    if "cuda" in parts["random"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(parts["random"]["cuda"])
+    device = next(job.model.parameters()).device
+    return state, {name: tensor.to(device) for name, tensor in parts["best"].items()}
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def _remark(state: State, total: int) -> str:
+    loss = sum(state.sums.values()) / max(1, state.rows)
+    rate = state.rows / max(state.seconds, 1e-9)
+    return f"loss {loss:.4f}, {rate:.0f} examples/s, step {state.step}/{total}"
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
