@@ -20,7 +20,7 @@ import cyclopts
 from cyclopts import App, Parameter, Token, validators
 
 from . import __version__
-from .errors import FAILED, USAGE, AttarError, UsageError
+from .errors import BUDGET_MISSED, FAILED, USAGE, AttarError, UsageError
 
 app = App(
     name="attar",
@@ -43,6 +43,91 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, negative="", show_default=False)]
 Paths = Annotated[list[Path], Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+
+
+Settings = Annotated[list[str], Parameter(name="--set", negative="", show_default=False)]
+Out = Annotated[Path | None, Parameter(show_default=False)]
+
+
+@app.command
+def compress(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    max_size: str | None = None,
+    max_latency: str | None = None,
+    max_drop: float | None = None,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Run a recipe: teach, distil, export, verify, measure, bundle, report.
+
+    A run that was stopped goes on where it was; finished stages are reused.
+
+    Args:
+        recipe: a recipe file, or the name of a ready one
+        out: the run's folder, runs/NAME where not given
+        settings: KEY=VALUE, such as student.layers=4; any key of the recipe, as often as needed
+        max_size: limit on the model file, such as 12MB
+        max_latency: limit on the median latency, such as 15ms
+        max_drop: limit on the points lost against the teacher
+        json: print the run record as one JSON document
+        quiet: show no progress
+    """
+    limits = {"max_size": max_size, "max_latency": max_latency, "max_drop": max_drop}
+    stated = [f"budget.{name}={value}" for name, value in limits.items() if value is not None]
+    from .benchmarks import outcome, record, terminal
+
+    folder = _run(recipe, out, [*settings, *stated], "bundle", quiet or json)
+    found = record.load(folder)
+    if json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        terminal.show(*outcome.run(found, folder))
+    missed = [limit for limit in found.limits if not limit.met]
+    return BUDGET_MISSED if missed else 0
+
+
+@app.command
+def teach(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: Flag = False) -> int:  # noqa: B006
+    """Fine-tune a recipe's teacher, and stop there."""
+    return _show_stage(recipe, out, settings, "teach", "teacher", quiet)
+
+
+@app.command
+def distil(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: Flag = False) -> int:  # noqa: B006
+    """Teach and distil a recipe's student, and stop there."""
+    return _show_stage(recipe, out, settings, "distil", "student", quiet)
+
+
+@app.command
+def export(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: Flag = False) -> int:  # noqa: B006
+    """Make a recipe's artefacts and prove each in its own runtime, and stop there."""
+    return _show_stage(recipe, out, settings, "verify", "artefacts", quiet)
+
+
+def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> Path:
+    """Run a recipe up to a stage; gives the run's folder."""
+    from .benchmarks import progress
+    from .recipe import load
+
+    spec = load(path, settings)
+    folder = out or Path("runs") / spec.name
+    with progress.stages(quiet) as (moved, finished):
+        try:
+            from . import pipeline
+        except ImportError as error:
+            raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from None
+        command = " ".join(["attar", *sys.argv[1:]])
+        pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
+    return folder
+
+
+def _show_stage(path: Path, out: Path | None, settings: Sequence[str], stage: str, name: str, quiet: bool) -> int:
+    print(_run(path, out, settings, stage, quiet) / name)
+    return 0
 
 
 @app.command

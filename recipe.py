@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UsageError, nearest
 
@@ -159,11 +160,32 @@ class Measure(Part):
     queries: Positive = Field(200, description="timed inferences per model, length and thread count")
 
 
+def _quantity(units: dict[str, float], example: str) -> BeforeValidator:
+    """Read `12MB` or `15 ms` as a number of the smallest unit; plain numbers are already in it."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*([\d.]+)\s*([a-zA-Z]*)\s*", value)
+        if not match or match.group(2).lower() not in units:
+            raise ValueError(f"{value!r} is not a quantity such as {example}")
+        return float(match.group(1)) * units[match.group(2).lower()]
+
+    return BeforeValidator(read)
+
+
+SIZES = {"": 1.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+Bytes = Annotated[float, _quantity(SIZES, "12MB"), Field(gt=0)]
+Milliseconds = Annotated[float, _quantity({"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001}, "15ms"), Field(gt=0)]
+
+
 class Budget(Part):
     """Limits that the run is judged by; exit code 3 where one is missed."""
 
-    max_size: int | None = Field(None, gt=0, description="bytes of the model file")
-    max_latency: float | None = Field(None, gt=0, description="p50 in milliseconds, one thread, longest length")
+    max_size: Bytes | None = Field(None, description="bytes of the model file; `12MB` is 12,000,000")
+    max_latency: Milliseconds | None = Field(
+        None, description="p50 in milliseconds, fewest threads, longest length; `15ms`"
+    )
     max_drop: float | None = Field(None, ge=0, description="points of the primary metric under the teacher")
 
 
@@ -192,8 +214,15 @@ class Recipe(Part):
         return self
 
 
-def load(path: Path, settings: list[str] | None = None) -> Recipe:
+def find(path: Path) -> Path:
+    """The recipe file; a name that is no file here may be one of the ready recipes, with or without `.yaml`."""
+    ready = Path(__file__).parent / "recipes" / path.with_suffix(".yaml").name
+    return ready if not path.exists() and ready.is_file() else path
+
+
+def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, apply `key.path=value` settings, and check every word of it."""
+    path = find(path)
     try:
         text = path.read_text("utf-8")
         values = yaml.safe_load(text)
@@ -207,7 +236,7 @@ def load(path: Path, settings: list[str] | None = None) -> Recipe:
         raise UsageError(f"not valid YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
     if not isinstance(values, dict):
         raise UsageError("a recipe is a mapping of keys to values", where=str(path))
-    for setting in settings or []:
+    for setting in settings:
         _set(values, setting)
     return parse(values, where=str(path), text=text)
 

@@ -22,9 +22,7 @@ from .record import Cost, Latency
 USUAL = (16, 64)
 
 
-def contenders(
-    folders: Sequence[Path], lengths: Sequence[int] | None = None, every: bool = False
-) -> list[Contender]:
+def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, every: bool = False) -> list[Contender]:
     """The artefacts that take part, with their inputs; by default at 16 and 64 pieces, if they read so many."""
     if not lengths:
         longest = min(manifests.load(folder).tokenizer.max_length for folder in folders)

@@ -40,9 +40,7 @@ class Contender:
     queries: Queries | None = None  # its own inputs, where its tokenizer is not that of the others
 
 
-def fill(
-    encoder: Encoder, pairs: Sequence[tuple[str, str | None]], length: int, count: int = 32
-) -> list[Arrays]:
+def fill(encoder: Encoder, pairs: Sequence[tuple[str, str | None]], length: int, count: int = 32) -> list[Arrays]:
     """Up to `count` inputs of shape (1, length), real texts joined until they fill the length.
 
     The encoder must cut at `length`. Nothing is padded unless the texts together are too short.

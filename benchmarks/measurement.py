@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import recipe
+from ..errors import AttarError
 from ..tasks.encoding import Encoder, collate
 from . import cost, latency, machine, profile
 from .record import Model
@@ -42,7 +43,11 @@ def measure(
     costs = {}
     for number, model in enumerate(passed):
         progress("measure", 0.9 + 0.1 * number / len(passed), f"load and memory of {model.name}")
-        one = cost.measure(out / str(model.file), model.runtime, queries[model.length or max(lengths)][0])
+        try:
+            one = cost.measure(out / str(model.file), model.runtime, queries[model.length or max(lengths)][0])
+        except AttarError as error:
+            failures.append(AttarError(error.what, where=model.name).line())
+            continue
         one.latencies = found[model.name]
         costs[model.name] = one.model_dump()
     encoder = Encoder(tokenizer, max(lengths))

@@ -145,7 +145,9 @@ class Run(Entry):
     training: list[Training] = []
     models: list[Model] = []
     shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
-    layer_times: dict[str, list[dict[str, Any]]] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
+    layer_times: dict[
+        str, list[dict[str, Any]]
+    ] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
     checks: list[Check] = []
     limits: list[Limit] = []
     choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget

@@ -108,7 +108,7 @@ def make(
     cards = []
     for number, plan in enumerate(todo):
         progress("export", number / len(todo), plan.file)
-        if not (folder / plan.file).is_file():  # an interrupted export goes on; files are written whole
+        if not (folder / f"{plan.file}.inputs").is_file():  # written after its file: an interrupted export goes on
             made = plan.make(folder)
             write_text(folder / f"{plan.file}.inputs", json.dumps([one.model_dump() for one in made or []]))
         made = [Input(**one) for one in json.loads((folder / f"{plan.file}.inputs").read_text("utf-8"))]

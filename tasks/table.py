@@ -74,9 +74,7 @@ def _decode(path: Path, encoding: str) -> str:
     except FileNotFoundError:
         raise AttarError("no such file", where=str(path), fix="set its path in the recipe or with --set") from None
     except IsADirectoryError:
-        raise AttarError(
-            "this is a folder", where=str(path), fix="a data set needs `format: dataset`"
-        ) from None
+        raise AttarError("this is a folder", where=str(path), fix="a data set needs `format: dataset`") from None
     if not data.strip():
         raise AttarError("the file is empty", where=str(path))
     try:

@@ -48,9 +48,7 @@ def tiny_tokenizer(folder: Path) -> Path:
     return folder / "tokenizer.json"
 
 
-def tiny_teacher(
-    folder: Path, layers: int = 2, hidden: int = 32, labels: int = len(LABELS), seed: int = 0
-) -> Path:
+def tiny_teacher(folder: Path, layers: int = 2, hidden: int = 32, labels: int = len(LABELS), seed: int = 0) -> Path:
     """Save a small random BERT classifier with its tokenizer; every weight, biases too, is its own."""
     import torch
     from tokenizers import Tokenizer
@@ -67,20 +65,20 @@ def tiny_teacher(
         num_labels=labels,
         pad_token_id=words.token_to_id("[PAD]"),
     )
-    generator = torch.Generator().manual_seed(seed)
-    model = BertForSequenceClassification(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():  # wide enough that texts get different answers
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = BertForSequenceClassification(config).eval()
+        for name, parameter in model.named_parameters():  # words weigh most, so that texts get different answers
+            parameter.add_(torch.randn(parameter.shape) * (2.0 if "word" in name else 0.1))
+        ids = [torch.tensor([words.encode(sentence).ids]) for sentence in SENTENCES]
+        model.classifier.bias.sub_(torch.cat([model(row).logits for row in ids]).mean(0))  # no label always wins
     model.save_pretrained(folder)
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     PreTrainedTokenizerFast(tokenizer_object=words, mask_token="[MASK]", **special).save_pretrained(folder)
     return folder
 
 
-def tiny_bundle(
-    folder: Path, teacher: Path, files: dict[str, Path], task: TaskCard | None = None
-) -> Manifest:
+def tiny_bundle(folder: Path, teacher: Path, files: dict[str, Path], task: TaskCard | None = None) -> Manifest:
     """Build a bundle of the teacher with real golden answers; `files` are its artefacts by name."""
     import torch
     from attar.export import bundle
@@ -160,9 +158,7 @@ def ort_file(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle_folder(
-    teacher: Path, onnx_file: Path, ort_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def bundle_folder(teacher: Path, onnx_file: Path, ort_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole bundle with two artefacts; copy it before you damage it."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny" / "bundle"
     tiny_bundle(folder, teacher, {"model.onnx": onnx_file, "model.ort": ort_file})

@@ -166,9 +166,7 @@ def test_the_same_examples_twice() -> None:
 @pytest.mark.parametrize("seed", ["1", "4242"])
 def test_the_same_examples_in_another_process(seed: str) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-    fresh = subprocess.run(
-        [sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True
-    )
+    fresh = subprocess.run([sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == digest()
 
 

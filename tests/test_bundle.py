@@ -149,9 +149,7 @@ def wrong_golden(folder: Path, **change: object) -> None:
         (lambda folder: wrong_golden(folder, text=5), "golden examples", "golden.jsonl:3"),
     ],
 )
-def test_damage_is_one_line_under_its_name(
-    copy: Path, damage: Callable[[Path], None], name: str, word: str
-) -> None:
+def test_damage_is_one_line_under_its_name(copy: Path, damage: Callable[[Path], None], name: str, word: str) -> None:
     damage(copy)
     found = failed(copy)
     assert word in found.get(name, ""), found
@@ -162,9 +160,7 @@ def test_one_damaged_file_does_not_hide_the_others(copy: Path) -> None:
     (copy / "stray").write_text("x")
     checks = {check.name: check.passed for check in bundle.verify(copy)}
     assert not checks["model.onnx"] and not checks["no stray file"]
-    assert (
-        checks["model.ort answers"] and "model.onnx answers" not in checks
-    )  # a damaged file is never loaded
+    assert checks["model.ort answers"] and "model.onnx answers" not in checks  # a damaged file is never loaded
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
@@ -179,9 +175,7 @@ def test_predictions_are_the_models_own(bundle_folder: Path, artefact: str | Non
     for answer, one in zip(answers, golden, strict=True):
         shares = np.exp(one["logits"]) / np.exp(one["logits"]).sum()
         assert answer.label == LABELS[int(np.argmax(shares))] and not answer.truncated
-        assert [share for _, share in answer.probabilities] == sorted((p for _, p in answer.probabilities))[
-            ::-1
-        ]
+        assert [share for _, share in answer.probabilities] == sorted((p for _, p in answer.probabilities))[::-1]
         for number, label in enumerate(LABELS):
             assert dict(answer.probabilities)[label] == pytest.approx(shares[number], abs=TOLERANCE)
 

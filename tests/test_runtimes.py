@@ -10,28 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 from attar.errors import AttarError
-from attar.export import litert, onnx, ort_format
 from attar.export.runtimes import open_model
 from attar.export.runtimes.isolated import run_isolated
 from attar.tasks.encoding import collate
-from test_export import LENGTH, texts, tiny_model, torch_logits
+from test_export import LENGTH, artefacts, static_int8, texts, torch_logits
 
 FILES = [
-    ("model.onnx", "onnxruntime"),
-    ("model.ort", "onnxruntime"),
-    ("model.tflite", "litert"),
-    ("model.tflite", "tflite-runtime"),
+    ("fp32.onnx", "onnxruntime"),
+    ("fp32.ort", "onnxruntime"),
+    ("fp32.tflite", "litert"),
+    ("fp32.tflite", "tflite-runtime"),
 ]
 STATIC = [(file, runtime) for file, runtime in FILES if file.endswith("tflite")]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tiny_model("bert", tmp_path_factory.mktemp("runtimes"))
-    onnx.export_fp32(folder, folder / "model.onnx")
-    ort_format.convert(folder / "model.onnx", folder / "model.ort")
-    litert.export_fp32(folder, folder / "model.tflite", LENGTH)
-    return folder
+    return artefacts("bert", tmp_path_factory).folder
 
 
 @pytest.mark.parametrize(("file", "runtime"), FILES)
@@ -89,7 +84,7 @@ def test_a_model_with_other_inputs_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_names_and_missing_files(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(AttarError, match="did you mean 'litert'"):
-        open_model(folder / "model.tflite", "lite-rt")
+        open_model(folder / "fp32.tflite", "lite-rt")
     with pytest.raises(AttarError, match="no such model file"):
         open_model(tmp_path / "none.onnx", "onnxruntime")
 
@@ -97,9 +92,9 @@ def test_unknown_names_and_missing_files(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "file", "runtime", "cure"),
     [
-        ("tflite_runtime", "model.tflite", "tflite-runtime", 'pip install "attar[tflite]"'),
-        ("ai_edge_litert", "model.tflite", "litert", "pip install attar"),
-        ("onnxruntime", "model.onnx", "onnxruntime", "pip install attar"),
+        ("tflite_runtime", "fp32.tflite", "tflite-runtime", 'pip install "attar[tflite]"'),
+        ("ai_edge_litert", "fp32.tflite", "litert", "pip install attar"),
+        ("onnxruntime", "fp32.onnx", "onnxruntime", "pip install attar"),
     ],
 )
 def test_a_missing_package_is_named_with_its_cure(
@@ -126,23 +121,33 @@ def test_isolated_answers_are_the_same(folder: Path, file: str, runtime: str) ->
 
 
 def test_a_file_that_kills_its_runtime_does_not_kill_us(folder: Path, tmp_path: Path) -> None:
-    data = (folder / "model.tflite").read_bytes()
+    file = static_int8(folder / "fp32.tflite", tmp_path / "static.tflite")
+    batch = collate(texts(count=1), 0)
+    assert run_isolated(file, "litert", [batch])[0].shape == (1, 3)
+    with pytest.raises(AttarError, match="tflite-runtime died with SIGABRT") as caught:
+        run_isolated(file, "tflite-runtime", [batch])
+    assert caught.value.where == str(file)
+
+
+def test_a_truncated_file_never_gives_logits(folder: Path, tmp_path: Path) -> None:
+    """The old runtime reads on behind the file's end: an error, a death or a hang, by what happens to lie there."""
+    data = (folder / "fp32.tflite").read_bytes()
     (tmp_path / "half.tflite").write_bytes(data[: len(data) // 2])
-    with pytest.raises(AttarError, match="tflite-runtime died with SIGSEGV") as caught:
-        run_isolated(tmp_path / "half.tflite", "tflite-runtime", [collate(texts(count=1), 0)])
-    assert caught.value.where.endswith("half.tflite")
+    for runtime in ("litert", "tflite-runtime"):
+        with pytest.raises(AttarError):
+            run_isolated(tmp_path / "half.tflite", runtime, [collate(texts(count=1), 0)], timeout=10)
 
 
 def test_errors_of_the_child_are_ours(folder: Path, tmp_path: Path) -> None:
     batch = collate(texts(count=1, longest=LENGTH + 1), 0)
     with pytest.raises(AttarError, match="does not fit") as caught:
-        run_isolated(folder / "model.tflite", "litert", [batch])
+        run_isolated(folder / "fp32.tflite", "litert", [batch])
     assert "cut texts" in caught.value.fix
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
     with pytest.raises(AttarError, match="cannot load this file"):
         run_isolated(tmp_path / "bad.onnx", "onnxruntime", [batch])
     with pytest.raises(AttarError, match="no answer in"):
-        run_isolated(folder / "model.onnx", "onnxruntime", [batch], timeout=0.001)
+        run_isolated(folder / "fp32.onnx", "onnxruntime", [batch], timeout=0.001)
 
 
 def test_the_child_is_light(folder: Path) -> None:
@@ -157,5 +162,5 @@ def test_the_child_is_light(folder: Path) -> None:
 
 def test_relative_paths_reach_the_child(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(folder)
-    (found,) = run_isolated(Path("model.onnx"), "onnxruntime", [collate(texts(count=2), 0)])
+    (found,) = run_isolated(Path("fp32.onnx"), "onnxruntime", [collate(texts(count=2), 0)])
     assert found.shape == (2, 3)

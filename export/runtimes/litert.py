@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,10 +68,25 @@ def _fit(arrays: Arrays, name: str, length: int) -> npt.NDArray[np.int64]:
     return np.pad(values, ((0, 0), (0, length - values.shape[1])))
 
 
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Hold back what C++ writes to stderr while loading; what matters comes as an exception."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device, not a file
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 def open_interpreter(interpreter: Any, path: Path, threads: int, name: str) -> StaticRunner:
     """Load a file with an `Interpreter` class of either package."""
     try:
-        return StaticRunner(interpreter(model_path=str(path), num_threads=threads))
+        with _silenced():
+            return StaticRunner(interpreter(model_path=str(path), num_threads=threads))
     except Exception as error:  # noqa: BLE001 - both packages raise ValueError, RuntimeError and others
         raise AttarError(f"{name} cannot load this file: {error}", where=str(path)) from None
 

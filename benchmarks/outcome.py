@@ -1,0 +1,60 @@
+"""A finished run in a terminal: what came out, where it is, what to try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from .derived import digits, latency_at, setting_of
+from .record import Latency, Model, Run
+from .terminal import table
+from .verdict import headline
+
+
+def run(found: Run, folder: Path) -> Iterator[Table | str]:
+    """The table of its models, the verdict, and the paths."""
+    metric, setting = found.task["metric"], setting_of(found)
+    length, threads = setting or (0, 0)
+    timed = f"p50 ms ({length} pieces, {threads} thread{'s' if threads > 1 else ''})" if setting else "p50 ms"
+    rows = table("model", "MB", f"dev {metric}", timed, "faster", title=found.name)
+    for model in found.models:
+        score = model.scores.get("dev", {}).get(metric)
+        latency = latency_at(model, setting)
+        rows.add_row(
+            _name(model, found.choice),
+            digits(model.bytes / 1e6) if model.bytes else "–",
+            f"{100 * score:.2f}" if score is not None else "–",
+            digits(latency.p50_ms) if latency else "–",
+            _faster(latency),
+        )
+    rows.columns[0].no_wrap = True
+    yield rows
+    verdict = headline(found)
+    yield escape(f"{verdict.sentence} {verdict.budget}")
+    for model in found.models:
+        if model.status == "rejected":
+            yield f"[yellow]rejected[/] {escape(model.name)}: {escape(model.reason)}"
+    yield f"report   {escape(str(folder / 'report.html'))}\nbundle   {escape(str(folder / 'bundle'))}"
+    yield escape(f'try      attar predict {folder / "bundle"} "{_example(folder)}"')
+
+
+def _name(model: Model, choice: str | None) -> str:
+    """The file, or whose PyTorch model it is; the chosen one stands out."""
+    name = escape(model.name if model.role == "artefact" else f"{model.name} (PyTorch)")
+    if model.status == "rejected":
+        return f"[yellow]{name}, rejected[/]"
+    return f"[bold green]{name} ✓[/]" if model.name == choice else name
+
+
+def _faster(latency: Latency | None) -> str:
+    return f"{latency.ratio:.1f}×" if latency and latency.ratio else "–"
+
+
+def _example(folder: Path) -> str:
+    """A golden text of the bundle, to try."""
+    with (folder / "bundle" / "golden.jsonl").open(encoding="utf-8") as lines:
+        return str(json.loads(next(lines))["text"]).replace('"', "'")

@@ -1,0 +1,128 @@
+"""Losses: against the formula written out, golden values, and the property that padding never contributes."""
+
+import math
+
+import pytest
+import torch
+from attar.compress import attention, losses
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, ElectraConfig, ElectraModel
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def mask_of(lengths: list[int], width: int) -> Tensor:
+    return torch.tensor([[1] * length + [0] * (width - length) for length in lengths])
+
+
+def test_soft_cross_entropy_by_hand() -> None:
+    student, teacher = [0.5, -1.0], [2.0, 0.0]
+    temperature = 2.0
+    exp_t = [math.exp(v / temperature) for v in teacher]
+    exp_s = [math.exp(v / temperature) for v in student]
+    by_hand = -sum(t / sum(exp_t) * math.log(s / sum(exp_s)) for t, s in zip(exp_t, exp_s, strict=True)) * 4
+    found = losses.soft_cross_entropy(torch.tensor([student]), torch.tensor([teacher]), temperature)
+    assert float(found) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_the_gradient_of_soft_cross_entropy_is_zero_at_the_teacher() -> None:
+    logits = random(4, 3).requires_grad_()
+    losses.soft_cross_entropy(logits, logits.detach().clone(), 3.0).backward()
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) < 1e-6
+
+
+def test_hidden_and_attention_errors_by_loops() -> None:
+    lengths, width, hidden, heads = [3, 5], 5, 4, 2
+    mask = mask_of(lengths, width)
+    s, t = random(2, width, hidden), random(2, width, hidden, seed=1)
+    total = [float(((s[b, i] - t[b, i]) ** 2).mean()) for b in range(2) for i in range(lengths[b])]
+    assert float(losses.hidden_error(s, t, mask)) == pytest.approx(sum(total) / len(total), rel=1e-5)
+    a, c = random(2, heads, width, width), random(2, heads, width, width, seed=1)
+    pairs = [
+        float((a[b, h, i, j] - c[b, h, i, j]) ** 2)
+        for b in range(2)
+        for h in range(heads)
+        for i in range(lengths[b])
+        for j in range(lengths[b])
+    ]
+    assert float(losses.attention_error(a, c, mask)) == pytest.approx(sum(pairs) / len(pairs), rel=1e-5)
+
+
+def test_golden_values() -> None:
+    mask = mask_of([2, 4], 4)
+    s, t = random(2, 4, 3), random(2, 4, 3, seed=1)
+    a, c = random(2, 2, 4, 4), random(2, 2, 4, 4, seed=1)
+    found = [
+        float(losses.soft_cross_entropy(s[0], t[0], 2.0)),
+        float(losses.hidden_error(s, t, mask)),
+        float(losses.cosine_error(s, t, mask)),
+        float(losses.attention_error(a, c, mask)),
+    ]
+    assert found == pytest.approx(GOLDEN, rel=1e-5)
+
+
+GOLDEN = [4.262210845947266, 2.6504065990448, 1.100185751914978, 2.6504478454589844]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 4), st.integers(0, 99))
+def test_padding_never_contributes(lengths: list[int], more: int, seed: int) -> None:
+    width, batch = max(lengths), len(lengths)
+    mask = mask_of(lengths, width)
+    wide_mask = mask_of(lengths, width + more)
+    s, t = random(batch, width, 4, seed=seed), random(batch, width, 4, seed=seed + 1)
+    garbage = random(batch, more, 4, seed=seed + 2) * 1e3
+    s_wide, t_wide = torch.cat([s, garbage], 1), torch.cat([t, -garbage], 1)
+    for loss in (losses.hidden_error, losses.cosine_error):
+        assert float(loss(s_wide, t_wide, wide_mask)) == pytest.approx(float(loss(s, t, mask)), rel=1e-4, abs=1e-6)
+    a, c = random(batch, 2, width, width, seed=seed), random(batch, 2, width, width, seed=seed + 1)
+    a_wide, c_wide = (torch.nn.functional.pad(x, (0, more, 0, more), value=v) for x, v in ((a, 1e3), (c, -1e3)))
+    assert float(losses.attention_error(a_wide, c_wide, wide_mask)) == pytest.approx(
+        float(losses.attention_error(a, c, mask)), rel=1e-4
+    )
+
+
+def test_grouped_heads_are_means() -> None:
+    scores = random(1, 4, 2, 2)
+    found = losses.group_heads(scores, 2)
+    assert torch.allclose(found[:, 0], scores[:, :2].mean(1))
+    assert torch.allclose(found[:, 1], scores[:, 2:].mean(1))
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "electra"])
+def test_recorded_scores_are_those_before_softmax(family: str) -> None:
+    """softmax(scores + mask) must be the attention probabilities that the library's eager path reports."""
+    torch.manual_seed(0)
+    small = {"vocab_size": 50, "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4}
+    model = {
+        "bert": lambda: BertModel(BertConfig(**small, intermediate_size=32)),
+        "electra": lambda: ElectraModel(ElectraConfig(**small, intermediate_size=32, embedding_size=16)),
+        "distilbert": lambda: DistilBertModel(
+            DistilBertConfig(vocab_size=50, n_layers=2, dim=16, n_heads=4, hidden_dim=32)
+        ),
+    }[family]().eval()
+    inputs = {"input_ids": torch.randint(1, 50, (2, 6)), "attention_mask": mask_of([6, 3], 6)}
+    with torch.no_grad():
+        before = model(**inputs).last_hidden_state
+        with attention.scored(model), attention.recording() as scores:
+            inside = model(**inputs).last_hidden_state
+        model.set_attn_implementation("eager")
+        probabilities = model(**inputs, output_attentions=True).attentions
+    assert torch.allclose(before, inside, atol=1e-5)
+    assert [tuple(one.shape) for one in scores] == [(2, 4, 6, 6)] * 2
+    hide = (1 - inputs["attention_mask"])[:, None, None, :] * -1e9
+    for one, expected in zip(scores, probabilities, strict=True):
+        assert torch.allclose(torch.softmax(one + hide, -1), expected, atol=1e-5)
+
+
+def test_nothing_is_recorded_outside() -> None:
+    model = BertModel(BertConfig(vocab_size=50, num_hidden_layers=1, hidden_size=16, num_attention_heads=4)).eval()
+    own = model.config._attn_implementation
+    with attention.scored(model):
+        assert model.config._attn_implementation == attention.NAME
+    assert model.config._attn_implementation == own

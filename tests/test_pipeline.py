@@ -1,0 +1,274 @@
+"""The whole road on tiny real models: from a recipe to a bundle, resumed, reused, and refused where it must be."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from attar.cli import main
+from attar.export.manifest import load as load_manifest
+from conftest import LABELS, SENTENCES, tiny_teacher
+
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+WEIGHTS = (
+    "teacher/model.safetensors",
+    "student/model.safetensors",
+    "artefacts/model.onnx",
+    "artefacts/model-int8.onnx",
+)
+
+
+def write_data(folder: Path, rows: int = 96) -> None:
+    """Rows whose label can be learnt from a word."""
+    words = {"lights": "lamp", "music": "song", "weather": "rain"}
+    for name, count in (("train", rows), ("dev", 40)):
+        lines = ["label\ttext"]
+        for row in range(count):
+            label = LABELS[row % len(LABELS)]
+            lines.append(f"{label}\t{SENTENCES[row % len(SENTENCES)]} {words[label]} {words[label]} {row}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a teacher, data and a recipe that leaves out the slow conversions."""
+    folder = tmp_path_factory.mktemp("road")
+    tiny_teacher(folder / "model", layers=4)
+    write_data(folder)
+    recipe = {
+        "name": "tiny",
+        "threads": 1,
+        "task": {
+            "train": {"path": str(folder / "train.tsv")},
+            "dev": {"path": str(folder / "dev.tsv")},
+            "max_length": 32,
+        },
+        "teacher": {"model": str(folder / "model"), "training": {"epochs": 2, "learning_rate": 1e-3, "batch_size": 8}},
+        "student": {"kind": "tinybert", "layers": 2, "hidden_size": 16, "heads": 4, "intermediate_size": 40},
+        "distil": {
+            "intermediate": {"epochs": 2, "learning_rate": 1e-3},
+            "prediction": {"epochs": 2, "learning_rate": 1e-3},
+        },
+        "export": {"onnx": ["fp32", "int8"], "ort": [], "tflite": [], "tolerance": 10},
+        "measure": {"lengths": [16], "threads": [1], "queries": 5, "warmup": 1},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    """An undisturbed run."""
+    assert main(["compress", str(home / "recipe.yaml"), "--out", str(home / "runs" / "one"), "--quiet"]) == 0
+    return home / "runs" / "one"
+
+
+def test_a_run_leaves_everything(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    names = [model["name"] for model in record["models"]]
+    assert names == ["teacher", "student", "teacher.onnx", "model.onnx", "model-int8.onnx"]
+    assert all(model["status"] == "ok" for model in record["models"])
+    assert {check["passed"] for check in record["checks"]} == {True}
+    by_name = {model["name"]: model for model in record["models"]}
+    assert by_name["model.onnx"]["scores"] == by_name["student"]["scores"]
+    assert by_name["model-int8.onnx"]["bytes"] < by_name["teacher.onnx"]["bytes"]
+    assert by_name["model.onnx"]["cost"]["latencies"][0]["p50_ms"] > 0
+    assert [phase["phase"] for phase in record["training"]] == ["finetune", "intermediate", "prediction"]
+    assert "tiny" in (run / "report.html").read_text("utf-8")
+    assert (run / "report.md").is_file()
+    assert yaml.safe_load((run / "recipe.yaml").read_text("utf-8"))["seed"] == 0
+    assert main(["verify", str(run / "bundle")]) == 0
+    assert "teacher.onnx" not in load_manifest(run / "bundle").files
+    capsys.readouterr()
+    assert main(["predict", str(run / "bundle"), "the lamp in the kitchen lamp", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] in LABELS
+
+
+def test_a_second_run_reuses_every_stage(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+    assert main(["compress", str(run.parent.parent / "recipe.yaml"), "--out", str(run), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert all(stage["reused"] for stage in record["stages"])
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+
+
+def test_a_run_with_another_student_shares_the_teacher(run: Path, home: Path) -> None:
+    other = home / "runs" / "other"
+    words = ["distil", str(home / "recipe.yaml"), "--out", str(other), "--quiet", "--set", "student.layers=1"]
+    assert main(words) == 0
+    one, two = (json.loads((folder / "stages" / "teach.json").read_text("utf-8")) for folder in (run, other))
+    assert one == two
+    assert (run / WEIGHTS[0]).read_bytes() == (other / WEIGHTS[0]).read_bytes()
+    assert (run / WEIGHTS[1]).read_bytes() != (other / WEIGHTS[1]).read_bytes()
+    shutil.rmtree(other)
+
+
+def test_a_missed_budget_is_exit_code_3(run: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compress", str(home / "recipe.yaml"), "--out", str(run), "--json", "--max-size", "1KB"]
+    assert main(words) == 3
+    (limit,) = json.loads(capsys.readouterr().out)["limits"]
+    assert limit["name"] == "max_size"
+    assert limit["margin"] == 1000 - limit["value"] < 0
+
+
+@pytest.mark.parametrize("moment", ["teach", "prediction", "export"])
+def test_a_killed_run_ends_with_the_same_bytes(run: Path, home: Path, tmp_path: Path, moment: str) -> None:
+    """SIGKILL while the given phase works; then the same command again."""
+    out = tmp_path / "killed"
+    command = "compress" if moment == "export" else "distil"
+    words = [sys.executable, "-m", "attar.cli", command, str(home / "recipe.yaml"), "--out", str(out), "--quiet"]
+    marks = {
+        "teach": ".work-teach/checkpoints/checkpoint.safetensors",
+        "prediction": ".work-distil/checkpoints/prediction/checkpoint.safetensors",
+        "export": ".work-export/teacher.onnx",
+    }
+    process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not (out / marks[moment]).exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "run.json").exists()
+    assert main([*words[3:], "--set", "measure.queries=2"]) == 0
+    for name in WEIGHTS if command == "compress" else WEIGHTS[:2]:
+        assert (out / name).read_bytes() == (run / name).read_bytes(), name
+    assert not list(out.glob(".work-*"))
+
+
+def test_a_folder_in_use_is_refused(run: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from attar.files import locked
+
+    with locked(run):
+        assert main(["compress", str(home / "recipe.yaml"), "--out", str(run), "--quiet"]) == 1
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(home: Path, run: Path, tmp_path: Path) -> None:
+    """A real full disk: a small tmpfs of our own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = sum(path.stat().st_size for path in (run / "teacher").iterdir())
+    script = (
+        f"mount -t tmpfs -o size={size + 30_000} none {disk} && "
+        f"{sys.executable} -m attar.cli compress {home / 'recipe.yaml'} --out {disk / 'run'} --quiet; "
+        f"echo code $?; ls {disk / 'run'}"
+    )
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"no tmpfs of our own here: {done.stderr.strip()}")
+    assert "code 1" in done.stdout, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert "the disk is full" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "words"),
+    [
+        (["task.train.path=/nowhere/train.tsv"], 1, "no such file"),
+        (["task.text=sentence"], 1, "no column 'sentence'"),
+        (["teacher.model=/nowhere/model"], 1, "no such model folder"),
+        (["task.max_length=512"], 1, "task.max_length"),
+        (["student.layers=9"], 2, "student.layers"),
+        (["student.heads=3", "student.hidden_size=24"], 2, "student.heads"),
+        (["studnt.layers=9"], 2, "did you mean 'student'"),
+        (["distil.prediction.soft=0"], 2, "nothing would be learnt"),
+    ],
+)
+def test_bad_input_is_one_line(
+    home: Path,
+    run: Path,
+    tmp_path: Path,
+    settings: list[str],
+    code: int,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = [word for setting in settings for word in ("--set", setting)]
+    # Beside the finished run, so that its teacher is found and only the wrong part is reached.
+    out = run.parent / f"bad-{tmp_path.name}"
+    assert main(["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet", *options]) == code
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert error.startswith("attar: ")
+    assert words in error
+    shutil.rmtree(out, ignore_errors=True)
+
+
+def test_a_checkpoint_without_safetensors(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "old"
+    shutil.copytree(home / "model", model)
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    words = ["teach", str(home / "recipe.yaml"), "--out", str(tmp_path / "run"), "--set", f"teacher.model={model}"]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "pytorch_model.bin" in error
+    assert "safe_serialization" in error
+
+
+def test_a_teacher_may_be_taken_as_it_is(home: Path, run: Path) -> None:
+    out = home / "runs" / "as-it-is"
+    words = ["teach", str(home / "recipe.yaml"), "--out", str(out), "--quiet", "--set", "teacher.finetune=false"]
+    assert main([*words, "--set", f"teacher.model={run / 'teacher'}"]) == 0
+    note = json.loads((out / "stages" / "teach.json").read_text("utf-8"))["results"]
+    assert note["training"] == []
+    taught = json.loads((run / "stages" / "teach.json").read_text("utf-8"))["results"]
+    assert note["scores"] == taught["scores"]
+    shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("kind", ["regression", "pair"])
+def test_other_tasks_take_the_same_road(home: Path, tmp_path: Path, kind: str) -> None:
+    """A regression over pairs, a classification of pairs."""
+    for name, count in (("train", 48), ("dev", 24)):
+        rows = []
+        for row in range(count):
+            score = row % 4 if kind == "regression" else row % 2
+            rows.append({"a": SENTENCES[row % 8], "b": " ".join(["rain"] * score) or "sun", "y": score})
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n", "utf-8")
+    task = {
+        "kind": "regression" if kind == "regression" else "classification",
+        **{name: {"path": str(tmp_path / f"{name}.jsonl")} for name in ("train", "dev")},
+        "text": "a",
+        "text_pair": "b",
+        "label": "y",
+        "max_length": 32,
+    }
+    recipe = yaml.safe_load((home / "recipe.yaml").read_text("utf-8")) | {"task": task, "name": kind}
+    recipe["student"] = {"kind": "distilbert", "layers": 2}
+    recipe["export"]["tolerance"] = 50
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    out = tmp_path / "runs" / kind
+    assert main(["compress", str(tmp_path / "recipe.yaml"), "--out", str(out), "--quiet"]) == 0
+    record = json.loads((out / "run.json").read_text("utf-8"))
+    assert set(record["models"][0]["scores"]["dev"]) == (
+        {"pearson", "spearman"} if kind == "regression" else {"accuracy", "f1", "mcc"}
+    )
+    assert record["task"]["pair"] is True
+    assert main(["verify", str(out / "bundle")]) == 0
+    assert main(["predict", str(out / "bundle"), "one text", "--pair", "rain rain"]) == 0
+
+
+def test_every_kind_of_artefact(home: Path, run: Path) -> None:
+    """The slow conversions too: each file is proved in its own runtime."""
+    out = run.parent / "all"
+    options = ["export.ort=[fp32, int8]", "export.tflite=[fp32, int8]", "export.lengths=[32]", "measure.lengths=[32]"]
+    words = [word for option in options for word in ("--set", option)]
+    assert main(["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet", *words]) == 0
+    models = {model["name"]: model for model in json.loads((out / "run.json").read_text("utf-8"))["models"]}
+    assert {name for name, model in models.items() if model["status"] == "ok"} == {
+        "teacher", "student", "teacher.onnx", "model.onnx", "model-int8.onnx", "model.ort", "model-int8.ort",
+        "model-32.tflite", "model-32.tflite in tflite-runtime", "model-32-int8.tflite",
+        "model-32-int8-tflite-runtime.tflite",
+    }  # fmt: skip
+    for model in models.values():
+        assert model["rows"] == {"dev": 40}
+    assert main(["verify", str(out / "bundle")]) == 0

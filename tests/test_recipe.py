@@ -1,0 +1,112 @@
+"""Recipes: every word is checked, every default is visible, and what is wrong is named with its line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from attar import recipe
+from attar.errors import UsageError
+from hypothesis import given
+from hypothesis import strategies as st
+
+RECIPES = sorted((Path(recipe.__file__).parent / "recipes").glob("*.yaml"))
+SMALL = "name: small\ntask:\n  builtin: assistant\n  max_length: 32\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_ready_recipes_load_and_open_with_their_command(path: Path) -> None:
+    assert recipe.load(path).name == path.stem
+    first = path.read_text("utf-8").splitlines()[0]
+    assert first.startswith("# ")
+    assert f"attar compress recipes/{path.name}" in first
+
+
+def test_every_default_is_in_the_resolved_recipe(tmp_path: Path) -> None:
+    resolved = yaml.safe_load(recipe.dump(recipe.load(write(tmp_path, SMALL))))
+
+    def keys(schema: dict, values: dict, path: str = "") -> None:
+        for name in schema["properties"]:
+            assert name in values, path + name
+
+    keys(recipe.Recipe.model_json_schema(), resolved)
+    assert resolved["teacher"]["training"]["learning_rate"] == 5e-5
+    assert resolved["task"]["metric"] == "accuracy"
+    assert recipe.parse(resolved) == recipe.load(write(tmp_path, SMALL))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (SMALL + "studnet:\n  layers: 2\n", 5, "did you mean 'student'?"),
+        (SMALL + "student:\n  layer: 2\n", 6, "did you mean 'layers'?"),
+        (SMALL + "distil:\n  intermediate:\n    hiden: 2\n", 7, "did you mean 'hidden'?"),
+        (SMALL + "student:\n  layers: two\n", 6, "student.layers"),
+        (SMALL + "student: [\n", 6, "YAML"),
+        (SMALL.replace("32", "600"), 4, "task.max_length"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, text: str, line: int, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe.load(write(tmp_path, text))
+    assert f"recipe.yaml:{line}" in caught.value.line()
+    assert words in caught.value.line()
+    assert "\n" not in caught.value.line()
+
+
+def test_settings_reach_any_key(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL)
+    found = recipe.load(path, ["student.layers=4", "teacher.training.learning_rate=3e-4", "distil.intermediate=null"])
+    assert found.student.layers == 4
+    assert found.teacher.training.learning_rate == 3e-4
+    assert found.distil.intermediate is None
+    for wrong in ("student.layers", "=4", "name.x=1", "student.layers=["):
+        with pytest.raises(UsageError):
+            recipe.load(path, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "latency"), [("12MB", 12e6, "15ms"), ("3.5 KiB", 3584, "0.015 s"), ("12000000", 12e6, "15000us")]
+)
+def test_limits_have_units(text: str, size: float, latency: str) -> None:
+    budget = recipe.Budget.model_validate({"max_size": text, "max_latency": latency})
+    assert budget.max_size == size
+    assert budget.max_latency == pytest.approx(15)
+
+
+@given(st.text(max_size=8))
+def test_a_wrong_quantity_is_refused_in_one_line(text: str) -> None:
+    try:
+        found = recipe.parse(
+            {"name": "x", "task": {"builtin": "assistant", "max_length": 8}, "budget": {"max_size": text}}
+        )
+        assert found.budget.max_size is not None
+        assert found.budget.max_size > 0
+    except UsageError as error:
+        assert "\n" not in error.line()
+
+
+def test_environment_names_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTAR_DATA", "/data")
+    assert recipe.expand("$ATTAR_DATA/sst2") == Path("/data/sst2")
+    assert recipe.expand("${ATTAR_DATA}/sst2") == Path("/data/sst2")
+    monkeypatch.delenv("ATTAR_DATA")
+    with pytest.raises(UsageError, match="ATTAR_DATA"):
+        recipe.expand("$ATTAR_DATA/sst2")
+
+
+def test_a_tflite_file_may_not_cut_what_training_did_not() -> None:
+    with pytest.raises(UsageError, match=r"export\.lengths"):
+        recipe.parse({"name": "x", "task": {"builtin": "assistant", "max_length": 64}, "export": {"lengths": [32]}})
+
+
+def test_the_schema_for_editors_is_in_step() -> None:
+    path = Path(recipe.__file__).parent / "recipes" / "schema.json"
+    assert path.read_text("utf-8") == recipe.schema(), "run: python -m attar.recipe > recipes/schema.json"
+    assert json.loads(recipe.schema())["additionalProperties"] is False

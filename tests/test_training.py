@@ -1,0 +1,114 @@
+"""The training loop: it learns, it keeps the best epoch, and an interruption changes nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from attar import training
+from attar.errors import AttarError
+from attar.recipe import Optimization
+from torch import nn
+
+ROWS = 60
+LENGTHS = [4 + row % 7 for row in range(ROWS)]
+
+
+class Stop(Exception):
+    """Stands for a power cut."""
+
+
+def job(folder: Path, stop_at: int | None = None, **plan: object) -> training.Job:
+    """A small classifier with dropout on seeded data; fails on purpose before step `stop_at`."""
+    torch.manual_seed(0)
+    inputs, noise = torch.randn(ROWS, 8), torch.randn(8, 3)
+    targets = (inputs @ noise).argmax(1)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.ReLU(), nn.Linear(16, 3))
+    calls = 0
+
+    def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
+        nonlocal calls
+        if calls == stop_at:
+            raise Stop
+        calls += 1
+        return {"task": nn.functional.cross_entropy(model(inputs[rows]), targets[rows])}
+
+    def evaluate() -> training.Scores:
+        return {"accuracy": float((model(inputs).argmax(1) == targets).float().mean())}
+
+    settings = Optimization.model_validate({"epochs": 3, "batch_size": 8, "learning_rate": 0.05, **plan})
+    return training.Job("test", model, loss, LENGTHS, settings, 5, folder, "accuracy", evaluate, checkpoint_seconds=0)
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], training.State]:
+    whole = job(tmp_path_factory.mktemp("whole"))
+    state = training.fit(whole)
+    return weights(whole.model), state
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 7, 8, 9, 15, 23])
+def test_a_stopped_training_ends_with_the_same_weights(
+    tmp_path: Path, stop_at: int, undisturbed: tuple[dict[str, torch.Tensor], training.State]
+) -> None:
+    with pytest.raises(Stop):
+        training.fit(job(tmp_path, stop_at))
+    torch.manual_seed(999)  # whatever the process did in between
+    again = job(tmp_path)
+    state = training.fit(again)
+    expected, whole = undisturbed
+    for name, tensor in weights(again.model).items():
+        assert torch.equal(tensor, expected[name]), name
+    drop = ("seconds", "examples_per_second")
+    assert [{k: v for k, v in e.items() if k not in drop} for e in state.epochs] == [
+        {k: v for k, v in e.items() if k not in drop} for e in whole.epochs
+    ]
+
+
+def test_a_finished_phase_is_not_trained_again(
+    tmp_path: Path, undisturbed: tuple[dict[str, torch.Tensor], training.State]
+) -> None:
+    training.fit(job(tmp_path))
+    again = job(tmp_path, stop_at=0)  # any further step would stop it
+    state = training.fit(again)
+    assert state.done
+    assert all(torch.equal(tensor, undisturbed[0][name]) for name, tensor in weights(again.model).items())
+
+
+def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    best = job(tmp_path / "best", epochs=6)
+    state = training.fit(best)
+    scores = [epoch["scores"]["accuracy"] for epoch in state.epochs]
+    assert max(scores) > 0.8
+    assert state.kept == 1 + scores.index(max(scores))
+    assert best.evaluate is not None
+    assert best.evaluate()["accuracy"] == pytest.approx(max(scores))
+    last = training.fit(job(tmp_path / "last", epochs=2, keep="last"))
+    assert last.kept == 2
+
+
+def test_a_loss_that_is_no_number_stops_with_the_cure(tmp_path: Path) -> None:
+    broken = job(tmp_path)
+    broken.loss = lambda rows: {"task": torch.tensor(float("nan"), requires_grad=True)}
+    with pytest.raises(AttarError, match="learning_rate"):
+        training.fit(broken)
+
+
+def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        training.fit(job(tmp_path, 5))
+    with pytest.raises(AttarError, match="another plan"):
+        training.fit(job(tmp_path, epochs=4))
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [training._schedule(step, 100, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == 1.0
+    assert rates[99] == pytest.approx(1 / 90)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
