@@ -80,7 +80,7 @@ def compress(
     stated = [f"budget.{name}={value}" for name, value in limits.items() if value is not None]
     from .benchmarks import outcome, record, terminal
 
-    folder = _run(recipe, out, [*settings, *stated], "bundle", quiet or json)
+    folder, _ = _run(recipe, out, [*settings, *stated], "bundle", quiet or json)
     found = record.load(folder)
     if json:
         _print_json(found.model_dump(mode="json"))
@@ -108,8 +108,8 @@ def export(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: 
     return _show_stage(recipe, out, settings, "verify", "artefacts", quiet)
 
 
-def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> Path:
-    """Run a recipe up to a stage; gives the run's folder."""
+def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> tuple[Path, Any]:
+    """Run a recipe up to a stage; gives the run's folder and the results by stage."""
     from .benchmarks import progress
     from .recipe import load
 
@@ -121,12 +121,18 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
         except ImportError as error:
             raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from None
         command = " ".join(["attar", *sys.argv[1:]])
-        pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
-    return folder
+        try:
+            context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on where this one stopped") from None
+    return folder, context.results
 
 
 def _show_stage(path: Path, out: Path | None, settings: Sequence[str], stage: str, name: str, quiet: bool) -> int:
-    print(_run(path, out, settings, stage, quiet) / name)
+    from .benchmarks import outcome, terminal
+
+    folder, results = _run(path, out, settings, stage, quiet)
+    terminal.show(*outcome.stage(results[stage], folder / name))
     return 0
 
 
@@ -293,8 +299,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return _fail(error.line(), error.code)
     except cyclopts.CycloptsError as error:
         return _fail(" ".join(str(error).split()), USAGE)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as stop:
+        return _fail("; ".join(["interrupted", *map(str, stop.args)]), 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has enough; no complaint at exit
         return 0

@@ -244,12 +244,14 @@ def run(
     context = Context(spec, out, progress, finished=finished, command=command)
     with locked(out):
         _prepare(context)
-        for stage in STAGES:
-            _perform(context, stage)
-            if stage.name == until:
-                break
-        if until == STAGES[-1].name:
-            _report(context)
+        try:
+            for stage in STAGES:
+                _perform(context, stage)
+                if stage.name == until:
+                    break
+        finally:  # where no artefact passed there is no bundle, and the report says why
+            if until == STAGES[-1].name and "measure" in context.results:
+                _report(context)
     return context
 
 

@@ -40,6 +40,7 @@ class Split(Part):
         None, description="by default from the file's ending; `label_text` is one `label text` a line"
     )
     split: str | None = Field(None, description="the split's name in a Hugging Face dataset")
+    config: str | None = Field(None, description="the dataset's configuration, such as `sst2` of `nyu-mll/glue`")
     header: list[str] | None = Field(None, description="column names of a file that has no header line")
     encoding: str = "utf-8"
 

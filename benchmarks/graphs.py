@@ -92,7 +92,7 @@ def read(path: Path) -> Graph:
 @functools.cache
 def _messages() -> Any:
     """The class of ONNX's model message, with the fields of `MESSAGES` alone."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="attar_onnx.proto", package="attar_onnx", syntax="proto2")
@@ -112,7 +112,7 @@ def _messages() -> Any:
 
 
 def _onnx(data: bytes) -> Graph:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     model = _messages()()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -40,6 +41,21 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
             yield f"[yellow]rejected[/] {escape(model.name)}: {escape(model.reason)}"
     yield f"report   {escape(str(folder / 'report.html'))}\nbundle   {escape(str(folder / 'bundle'))}"
     yield escape(f'try      attar predict {folder / "bundle"} "{_example(folder)}"')
+
+
+def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
+    """One finished stage: the scores of a model, or what became of each artefact; then the folder."""
+    if "models" in results:
+        rows = table("artefact", "MB", "largest error", "")
+        for values in results["models"]:
+            model = Model.model_validate(values)
+            error = f"{model.golden_error:.2g}" if model.golden_error is not None else "–"
+            reason = f"[yellow]rejected: {escape(model.reason)}[/]" if model.status == "rejected" else "ok"
+            rows.add_row(escape(model.name), digits((model.bytes or 0) / 1e6), error, reason)
+        yield rows
+    for split, scores in results.get("scores", {}).items():
+        yield f"{split}  " + ", ".join(f"{name} {100 * value:.2f}" for name, value in scores.items())
+    yield escape(str(folder))
 
 
 def _name(model: Model, choice: str | None) -> str:

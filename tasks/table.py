@@ -143,7 +143,8 @@ def _dataset_rows(split: Split) -> Iterator[Row]:
             loaded = datasets.load_from_disk(str(path))
             data = loaded[split.split] if split.split else loaded
         else:
-            data = datasets.load_dataset(split.path, split=split.split or "train")
+            source = str(path) if path.exists() else split.path
+            data = datasets.load_dataset(source, split.config, split=split.split or "train")
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the data set does not load: {error}", where=split.path) from None
     if isinstance(data, dict):

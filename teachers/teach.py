@@ -44,6 +44,7 @@ def teach(spec: recipe.Recipe, data: Data, task: TextTask, folder: Path, progres
                 where="teacher.finetune",
                 fix="set teacher.finetune: true",
             )
+        _same_order(model.config.id2label, task)
     limit = checkpoint.positions(model.config)
     if spec.task.max_length > limit:
         raise AttarError(f"the teacher holds {limit} pieces", where="task.max_length", fix=f"set it to {limit}")
@@ -77,6 +78,17 @@ def teach(spec: recipe.Recipe, data: Data, task: TextTask, folder: Path, progres
         "licence": checkpoint.licence(source),
         "weights": checkpoint.digest(source),
     }
+
+
+def _same_order(names: dict[int, str], task: TextTask) -> None:
+    """A teacher that is taken as it is must number the classes as the task does, where both know them by name."""
+    theirs = [names[number] for number in sorted(names)]
+    if set(theirs) == set(task.labels) and theirs != task.labels:
+        raise AttarError(
+            f"the teacher's classes are {', '.join(theirs)}; the task has them as {', '.join(task.labels)}",
+            where="teacher.finetune",
+            fix="set teacher.finetune: true, or rename the labels with task.label_names",
+        )
 
 
 def curve(stage: str, phase: str, examples: int, state: training.State) -> dict[str, Any]:

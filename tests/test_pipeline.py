@@ -203,6 +203,23 @@ def test_bad_input_is_one_line(
     shutil.rmtree(out, ignore_errors=True)
 
 
+def test_where_nothing_passes_the_report_says_why(home: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tolerance that int8 cannot keep, and no other artefact."""
+    out = run.parent / "rejected"
+    words = ["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet"]
+    options = ["task.metric=mcc", "export.onnx=[int8]", "export.tolerance=1e-9", "distil.prediction.learning_rate=1e-5"]
+    code = main([*words, *(word for option in options for word in ("--set", option))])
+    record = json.loads((out / "run.json").read_text("utf-8"))
+    (int8,) = [model for model in record["models"] if model["name"] == "model-int8.onnx"]
+    if int8["status"] == "ok":
+        pytest.skip("int8 answered every row as fp32 does")
+    assert code == 1
+    assert "no artefact passed" in capsys.readouterr().err
+    assert int8["reason"]
+    assert not (out / "bundle").exists()
+    assert "rejected" in (out / "report.md").read_text("utf-8")
+
+
 def test_a_checkpoint_without_safetensors(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "old"
     shutil.copytree(home / "model", model)
