@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -110,22 +112,35 @@ def export(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: 
 
 def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> tuple[Path, Any]:
     """Run a recipe up to a stage; gives the run's folder and the results by stage."""
+    from . import pipeline
     from .benchmarks import progress
     from .recipe import load
 
     spec = load(path, settings)
+    _need_training_libraries()
     folder = out or Path("runs") / spec.name
+    command = shlex.join(["attar", *sys.argv[1:]])
     with progress.stages(quiet) as (moved, finished):
-        try:
-            from . import pipeline
-        except ImportError as error:
-            raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from None
-        command = " ".join(["attar", *sys.argv[1:]])
         try:
             context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on where this one stopped") from None
+        except ModuleNotFoundError as error:  # a library that one stage needs, such as a converter
+            if (error.name or "attar").split(".")[0] == "attar":
+                raise
+            raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from error
     return folder, context.results
+
+
+def _need_training_libraries() -> None:
+    """Tell before anything is made that this is the light installation; nothing is imported for it."""
+    for name in ("torch", "transformers", "safetensors", "onnx"):
+        try:
+            found = importlib.util.find_spec(name)
+        except ImportError:
+            found = None
+        if found is None:
+            raise AttarError(f"{name} is not installed", fix='pip install "attar[compress]"')
 
 
 def _show_stage(path: Path, out: Path | None, settings: Sequence[str], stage: str, name: str, quiet: bool) -> int:
@@ -304,6 +319,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has enough; no complaint at exit
         return 0
+    except OSError as error:
+        from .files import os_error
+
+        if os.environ.get("ATTAR_DEBUG"):
+            traceback.print_exc()
+        return _fail(os_error(error).line(), FAILED)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         if os.environ.get("ATTAR_DEBUG"):
             traceback.print_exc()

@@ -2,7 +2,8 @@
 
 - A file is written beside its place and renamed, so a reader sees the old bytes or the new, never half.
 - Digests are sha256 over content, with every path sorted, so that they do not depend on the file system.
-- A full disk is an ordinary event: it becomes one clear line, and what was finished stays.
+- A full disk, a missing permission or a file in the way is an ordinary event: it becomes one clear line, and what was
+  finished stays.
 """
 
 from __future__ import annotations
@@ -22,17 +23,44 @@ from typing import Any
 from .errors import AttarError
 
 
+def os_error(error: OSError, where: Path | str = "", *, reading: bool = False) -> AttarError:
+    """An error of the system as a line a user can act on; it names the system's own path where that is another."""
+
+    def is_one_of(*codes: int) -> bool:
+        # `shutil.Error`, and what libraries raise, has no number, only the system's words.
+        return error.errno in codes or (error.errno is None and any(os.strerror(code) in str(error) for code in codes))
+
+    where = str(where or error.filename or "")
+    if is_one_of(errno.ENOSPC, errno.EDQUOT):
+        return AttarError("the disk is full", where=where, fix="free some space and repeat")
+    if is_one_of(errno.EACCES, errno.EPERM, errno.EROFS):
+        what, fix = ("read this", "") if reading else ("write here", "choose --out")
+        return AttarError(f"no permission to {what}", where=where, fix=fix)
+    if not reading and is_one_of(errno.EEXIST, errno.ENOTDIR):
+        return AttarError("a file stands where a folder is needed", where=where, fix="choose --out")
+    what = error.strerror or str(error)
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        what = str(error.args[0][0][-1])  # the first of its (source, target, reason)
+    what = what[:1].lower() + what[1:] or type(error).__name__
+    other = f" ({error.filename})" if error.filename and str(error.filename) != where else ""
+    return AttarError(f"{what}{other}", where=where)
+
+
 @contextlib.contextmanager
-def explain_os_errors(where: Path) -> Iterator[None]:
-    """Turn a full disk or a missing permission into a line a user can act on."""
+def explain_os_errors(where: Path, *, reading: bool = False) -> Iterator[None]:
+    """Turn what the system refuses into a line a user can act on.
+
+    While `reading`, a missing file passes as it is: its reader knows what to say. A closed pipe always passes: the
+    reader of our output has enough, which is no error.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise AttarError("the disk is full", where=str(where), fix="free some space and repeat") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise AttarError("no permission to write here", where=str(where), fix="choose --out") from error
+    except BrokenPipeError:
         raise
+    except OSError as error:
+        if reading and isinstance(error, FileNotFoundError):
+            raise
+        raise os_error(error, where, reading=reading) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -65,18 +93,20 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON, naming the file and the line where it is broken."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        with explain_os_errors(path, reading=True):
+            text = path.read_text("utf-8")
+        return json.loads(text)
     except FileNotFoundError:
         raise AttarError("no such file", where=str(path)) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 raise kinds of ValueError
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise AttarError("not valid JSON", where=f"{path}{line}") from error
 
 
 def file_digest(path: Path) -> str:
     """sha256 of one file, in hex."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
+    digest = hashlib.sha256()
+    with explain_os_errors(path, reading=True), path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -107,9 +137,15 @@ def replace_folder(source: Path, target: Path) -> None:
     """Put the finished folder `source` in the place of `target`."""
     old = target.with_name(f".old-{target.name}")
     shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    source.rename(target)
+    with explain_os_errors(target):
+        if target.exists():
+            target.rename(old)
+        try:
+            source.rename(target)
+        except OSError:
+            if old.exists():  # what was there before is better than nothing
+                old.rename(target)
+            raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -125,9 +161,12 @@ def copy_folder(source: Path, target: Path) -> None:
 
     partial = target.with_name(f".copy-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    with explain_os_errors(target):
-        shutil.copytree(source, partial, copy_function=link)
+    try:
+        with explain_os_errors(target):
+            shutil.copytree(source, partial, copy_function=link)
         replace_folder(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # half a copy would only fill the disk
 
 
 @contextlib.contextmanager
@@ -137,15 +176,16 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a+")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise AttarError(
-                f"the folder is in use by process {holder}", where=str(folder), fix="wait for it or choose --out"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with explain_os_errors(folder):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise AttarError(
+                    f"the folder is in use by process {holder}", where=str(folder), fix="wait for it or choose --out"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield

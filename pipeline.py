@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import recipe
-from .errors import AttarError
+from .errors import AttarError, UsageError
 from .files import (
     copy_folder,
     explain_os_errors,
@@ -58,8 +59,13 @@ class Context:
 
     @cached_property
     def task(self) -> TextTask:
-        """The task, with the classes of its training rows."""
-        return TextTask(self.recipe.task, self.data.train)
+        """The task, with the classes of its training rows, in the order of a teacher that is taken as it is."""
+        task = TextTask(self.recipe.task, self.data.train, self.data.labels)
+        if not self.recipe.teacher.finetune:
+            from .teachers import checkpoint
+
+            task.follow(checkpoint.classes(checkpoint.locate(self.recipe.teacher.model)))
+        return task
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -93,9 +99,8 @@ class Context:
 
     def task_card(self) -> dict[str, Any]:
         """The task as records and bundles state it."""
-        counts = {name: len(found) for name, found in vars(self.data).items() if found}
-        task = self.task
-        return {"kind": task.kind, "metric": task.metric, "labels": task.labels, "pair": task.pair, "rows": counts}
+        task, rows = self.task, self.data.counts()
+        return {"kind": task.kind, "metric": task.metric, "labels": task.labels, "pair": task.pair, "rows": rows}
 
     def provenance(self) -> dict[str, Any]:
         """Where the model and its data came from."""
@@ -170,6 +175,22 @@ def _export(context: Context, folder: Path) -> dict[str, Any]:
     return results
 
 
+def _verify_inputs(context: Context) -> Any:
+    """The runtimes are inputs: one that was missing or of another version may judge otherwise."""
+    from .benchmarks.machine import version
+    from .export.bundle import DISTRIBUTIONS
+
+    runtimes = {name: version(package) for name, package in DISTRIBUTIONS.items()}
+    return {"tolerance": context.recipe.export.tolerance, "runtimes": runtimes}
+
+
+def _measure_inputs(context: Context) -> Any:
+    """Times belong to a machine."""
+    from .benchmarks import machine
+
+    return {"measure": context.recipe.measure.model_dump(), "machine": [machine.processor(), machine.cores()]}
+
+
 def _verify(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - the results are the stage's note
     from .export import proof
 
@@ -208,11 +229,11 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
         context.recipe.name,
         task,
         table,
-        assembly.choose(context.recipe.budget, table, task["metric"]),
+        assembly.choose(context.recipe.budget, table, task["metric"], context.recipe.task.max_length),
         context.results["export"]["artefacts"],
         context.recipe.task.max_length,
         context.encoder.pad_id,
-        context.provenance(),
+        context.provenance() | {"measured_on": context.results["measure"]["machine"]},
         context.out,
         folder,
     )
@@ -222,8 +243,8 @@ STAGES = (
     Stage("teach", "teacher", 1, (), _teach_inputs, _teach),
     Stage("distil", "student", 1, ("teach",), _distil_inputs, _distil),
     Stage("export", "artefacts", 1, ("teach", "distil"), _export_inputs, _export),
-    Stage("verify", "verification", 1, ("export",), lambda c: {"tolerance": c.recipe.export.tolerance}, _verify),
-    Stage("measure", "measurement", 1, ("verify",), lambda c: c.recipe.measure.model_dump(), _measure, False),
+    Stage("verify", "verification", 1, ("export",), _verify_inputs, _verify),
+    Stage("measure", "measurement", 1, ("verify",), _measure_inputs, _measure, False),
     Stage("bundle", "bundle", 1, ("measure",), lambda c: [c.recipe.name, c.recipe.budget.model_dump()], _bundle, False),
 )
 
@@ -242,6 +263,7 @@ def run(
     A whole run ends with `run.json`, `report.html` and `report.md` in the run's folder.
     """
     context = Context(spec, out, progress, finished=finished, command=command)
+    _refuse_foreign(out)
     with locked(out):
         _prepare(context)
         try:
@@ -253,6 +275,12 @@ def run(
             if until == STAGES[-1].name and "measure" in context.results:
                 _report(context)
     return context
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A run replaces folders such as `teacher/`: not in a folder that holds somebody's other work."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "stages").is_dir() and not (out / ".lock").is_file():
+        raise UsageError("the folder holds other things than a run", where=str(out), fix="name a new folder with --out")
 
 
 def _report(context: Context) -> None:
@@ -275,6 +303,7 @@ def _report(context: Context) -> None:
 
 def _prepare(context: Context) -> None:
     """Read all input first, so that a wrong column is told before anything is trained."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same bytes on a GPU too
     import torch
 
     torch.set_num_threads(context.recipe.threads or torch.get_num_threads())
@@ -295,16 +324,9 @@ def _perform(context: Context, stage: Stage) -> None:
         }
     )
     context.keys[stage.name] = key
-    reused = _has(context.out, stage, key)
+    reused = _has(context.out, stage, key) or (stage.shared and _take(context.out, stage, key))
     if not reused:
-        runs = (run for run in sorted(context.out.parent.iterdir()) if run.is_dir() and _has(run, stage, key))
-        sibling = next(runs, None)
-        if sibling and stage.shared:
-            copy_folder(sibling / stage.folder, context.out / stage.folder)
-            write_json(_note(context.out, stage), read_json(_note(sibling, stage)))
-            reused = True
-        else:
-            _build(context, stage, key)
+        _build(context, stage, key)
     note = read_json(_note(context.out, stage))
     context.results[stage.name] = note["results"]
     context.stages.append({"name": stage.name, "key": key, "seconds": note["seconds"], "reused": reused})
@@ -317,37 +339,91 @@ def _note(run: Path, stage: Stage) -> Path:
 
 
 def _has(run: Path, stage: Stage, key: str) -> bool:
+    """Is this stage finished in the run, with this key? What cannot be read is not."""
     note = _note(run, stage)
-    return note.is_file() and (run / stage.folder).is_dir() and read_json(note).get("key") == key
+    try:
+        return note.is_file() and (run / stage.folder).is_dir() and read_json(note).get("key") == key
+    except (OSError, AttarError):
+        return False
+
+
+def _take(out: Path, stage: Stage, key: str) -> bool:
+    """Take the stage from a sibling run that has it; the sibling may be at work, so look again afterwards."""
+    for run in sorted(out.parent.iterdir()):
+        if run == out or not _has(run, stage, key):
+            continue
+        try:
+            note = read_json(_note(run, stage))
+            _outdate(out, stage)
+            copy_folder(run / stage.folder, out / stage.folder)
+        except (OSError, AttarError) as error:
+            if isinstance(error, AttarError) and "disk is full" in error.what:
+                raise
+            continue
+        if _has(run, stage, key):
+            write_json(_note(out, stage), note)
+            return True
+    return False
+
+
+def _outdate(out: Path, stage: Stage) -> None:
+    """What was made from the stage's former content no longer speaks for the run."""
+    _note(out, stage).unlink(missing_ok=True)
+    for name in ("run.json", "report.html", "report.md"):
+        (out / name).unlink(missing_ok=True)
+    if stage.name != STAGES[-1].name:
+        _note(out, STAGES[-1]).unlink(missing_ok=True)
+        shutil.rmtree(out / STAGES[-1].folder, ignore_errors=True)
 
 
 def _build(context: Context, stage: Stage, key: str) -> None:
-    """Build in the work folder, continuing what a killed run left there, and rename when whole."""
+    """Build in the work folder, continuing what a killed run left there, and put it in place when whole.
+
+    The mark beside the work folder holds the key, the time spent so far, and, once the work is whole, its results: a
+    run that is killed after that only has to finish the move.
+    """
     work, mark = context.out / f".work-{stage.name}", context.out / f".work-{stage.name}.json"
-    before = 0.0
-    if work.is_dir() and mark.is_file() and read_json(mark)["key"] == key:
-        before = read_json(mark)["seconds"]
-    else:
+    begun = read_json(mark) if mark.is_file() else {}
+    if begun.get("key") != key or not (work.is_dir() or "results" in begun):
         shutil.rmtree(work, ignore_errors=True)
         with explain_os_errors(work):
             work.mkdir(parents=True)
-        write_json(mark, {"key": key, "seconds": 0.0})
+        begun = {"key": key, "seconds": 0.0}
+        write_json(mark, begun)
+    if "results" not in begun:
+        begun = _work(context, stage, work, mark, begun)
+    if work.is_dir():
+        for leftover in (work / "checkpoints", *work.glob(".*")):  # a kill may leave half-written hidden files
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        _outdate(context.out, stage)
+        replace_folder(work, context.out / stage.folder)
+    note = {"stage": stage.name, "key": key, "seconds": begun["seconds"], "results": begun["results"]}
+    write_json(_note(context.out, stage), note)
+    mark.unlink()
+
+
+def _work(context: Context, stage: Stage, work: Path, mark: Path, begun: dict[str, Any]) -> dict[str, Any]:
+    """Let the stage fill its folder; gives the mark of finished work. Time spent counts however the work ends."""
     started = time.monotonic()
+
+    def marked(results: dict[str, Any] | None = None) -> dict[str, Any]:
+        seconds = begun["seconds"] + time.monotonic() - started
+        found = {"key": begun["key"], "seconds": seconds} | ({} if results is None else {"results": results})
+        write_json(mark, found)
+        return found
+
     try:
         with explain_os_errors(work):
-            results = stage.build(context, work)
+            return marked(stage.build(context, work))
     except AttarError as error:
-        write_json(mark, {"key": key, "seconds": before + time.monotonic() - started})
+        if "disk is full" not in error.what:
+            marked()
         error.where = error.where or stage.name
         raise
     except Exception as error:
         if "No space left" in str(error):  # libraries wrap the system's error in their own
             raise AttarError("the disk is full", where=str(work), fix="free some space and repeat") from error
         raise
-    seconds = before + time.monotonic() - started
-    shutil.rmtree(work / "checkpoints", ignore_errors=True)
-    note = _note(context.out, stage)
-    note.unlink(missing_ok=True)  # from here to the new note the stage is not there
-    replace_folder(work, context.out / stage.folder)
-    write_json(note, {"stage": stage.name, "key": key, "seconds": seconds, "results": results})
-    mark.unlink()
+    except KeyboardInterrupt:
+        marked()
+        raise

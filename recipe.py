@@ -4,6 +4,7 @@
 - Any key can be set on the command line: `--set student.layers=4` (the value is read as YAML).
 - `python -m attar.recipe` prints the JSON Schema that editors use; it is generated from these types.
 - Fields carry their own documentation, which is also the documentation of the schema.
+- A problem is named with the line of its key, found in YAML's own tree, or with the setting that brought it.
 - `$NAME` in a path is taken from the environment, and a name that is not set is an error, not an empty word.
 """
 
@@ -14,22 +15,36 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UsageError, nearest
+from .files import explain_os_errors
 
-Columns = Annotated[list[str] | str, Field(union_mode="left_to_right")]
+T = TypeVar("T")
+
+
+def _distinct(values: list[T]) -> list[T]:
+    """Refuse what stands twice: a file would be made, or timed, twice under one name."""
+    twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} stands twice")
+    return values
+
+
+Columns = Annotated[Annotated[list[str], Field(min_length=1)] | str, Field(union_mode="left_to_right")]
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+Distinct = Annotated[list[T], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})]
+Some = Annotated[Distinct[T], Field(min_length=1)]
 
 
 class Part(BaseModel):
-    """A part of a recipe: no unknown keys, immutable once read."""
+    """A part of a recipe: no unknown keys, no infinite numbers, immutable once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Split(Part):
@@ -68,6 +83,8 @@ class Task(Part):
     def _complete(self) -> Task:
         if (self.builtin is None) == (self.train is None):
             raise ValueError("give either `train` or `builtin`")
+        if self.builtin and (self.dev or self.test):
+            raise ValueError("`builtin` has its own dev and test rows; take `dev` and `test` out")
         classes = self.kind == "classification"
         default = "accuracy" if classes else "spearman"
         if classes and self.metric in ("pearson", "spearman"):
@@ -119,12 +136,24 @@ class Student(Part):
 
 
 class Intermediate(Optimization):
-    """TinyBERT's first phase: embeddings, hidden states and attention scores (arXiv 1909.10351, eq. 7-9)."""
+    """TinyBERT's first phase: embeddings, hidden states and attention scores (arXiv 1909.10351, eq. 7-9).
+
+    `keep` does nothing here: the phase has no dev score to choose an epoch by, so the last weights stay.
+    """
 
     learning_rate: float = Field(5e-5, gt=0)
     embedding: Weight = 1.0
     hidden: Weight = 1.0
     attention: Weight = 1.0
+
+    @model_validator(mode="after")
+    def _learns(self) -> Intermediate:
+        if self.epochs and not (self.embedding or self.hidden or self.attention):
+            raise ValueError(
+                "`embedding`, `hidden` and `attention` are all 0, so nothing would be learnt; "
+                "`intermediate: null` leaves the phase out"
+            )
+        return self
 
 
 class Prediction(Optimization):
@@ -133,6 +162,12 @@ class Prediction(Optimization):
     soft: Weight = Field(1.0, description="soft cross-entropy with the teacher (squared error for regression)")
     hard: Weight = Field(0.0, description="loss against the true labels")
     temperature: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _learns(self) -> Prediction:
+        if self.epochs and not (self.soft or self.hard):
+            raise ValueError("`soft` and `hard` are both 0, so nothing would be learnt")
+        return self
 
 
 class Distil(Part):
@@ -145,18 +180,18 @@ class Distil(Part):
 class Export(Part):
     """Which artefacts are made."""
 
-    onnx: list[Literal["fp32", "int8"]] = ["fp32", "int8"]
-    ort: list[Literal["fp32", "int8"]] = ["int8"]
-    tflite: list[Literal["fp32", "int8"]] = ["fp32", "int8"]
-    lengths: list[Positive] = Field([64], description="static lengths, one .tflite file each")
+    onnx: Distinct[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    ort: Distinct[Literal["fp32", "int8"]] = ["int8"]
+    tflite: Distinct[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    lengths: Some[Positive] = Field([64], description="static lengths, one .tflite file each")
     tolerance: float = Field(0.5, gt=0, description="points an artefact may score away from its student")
 
 
 class Measure(Part):
     """How cost is measured."""
 
-    lengths: list[Positive] = [16, 64]
-    threads: list[Positive] = [1, 2]
+    lengths: Some[Positive] = [16, 64]
+    threads: Some[Positive] = [1, 2]
     warmup: Positive = 10
     queries: Positive = Field(200, description="timed inferences per model, length and thread count")
 
@@ -194,7 +229,7 @@ class Recipe(Part):
     """A whole run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder is runs/NAME")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     threads: Positive | None = Field(None, description="CPU threads for training; all cores where not given")
     task: Task
     teacher: Teacher = Teacher()
@@ -206,7 +241,7 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _lengths(self) -> Recipe:
-        longest = max(self.export.lengths, default=0)
+        longest = max(self.export.lengths)
         if self.export.tflite and longest < self.task.max_length:
             raise ValueError(
                 f"export.lengths reaches {longest} and task.max_length is {self.task.max_length}: a .tflite file would "
@@ -217,37 +252,59 @@ class Recipe(Part):
 
 def find(path: Path) -> Path:
     """The recipe file; a name that is no file here may be one of the ready recipes, with or without `.yaml`."""
-    ready = Path(__file__).parent / "recipes" / path.with_suffix(".yaml").name
-    return ready if not path.exists() and ready.is_file() else path
+    ready = Path(__file__).parent / "recipes" / f"{path.stem}.yaml"
+    named = path.suffix in ("", ".yaml") and path.parent.name in ("", "recipes") and ready.is_file()
+    return ready if named and not path.is_file() else path
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML where no key of a mapping stands twice: the first of two `teacher:` would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in names[:place]:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+        return node
 
 
 def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, apply `key.path=value` settings, and check every word of it."""
-    path = find(path)
     try:
-        text = path.read_text("utf-8")
-        values = yaml.safe_load(text)
+        with explain_os_errors(path, reading=True):
+            path = find(path)
+            text = path.read_bytes().decode("utf-8-sig")
+        values = yaml.load(text, _Loader)
     except FileNotFoundError:
         raise UsageError("no such recipe", where=str(path), fix="`attar recipes` lists the ready ones") from None
     except UnicodeDecodeError:
         raise UsageError("the recipe is not UTF-8 text", where=str(path)) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99 is a ValueError
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise UsageError(f"not valid YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
     if not isinstance(values, dict):
         raise UsageError("a recipe is a mapping of keys to values", where=str(path))
+    return parse(values, where=str(path), text=text, settings=settings)
+
+
+def parse(values: dict[str, Any], *, where: str = "recipe", text: str = "", settings: Sequence[str] = ()) -> Recipe:
+    """Check the values of a recipe; the first problem is named with its line, or its setting, its key and cure."""
+    versions = [values]
     for setting in settings:
-        _set(values, setting)
-    return parse(values, where=str(path), text=text)
-
-
-def parse(values: dict[str, Any], *, where: str = "recipe", text: str = "") -> Recipe:
-    """Check the values of a recipe; the first problem is named with its line, key and cure."""
+        versions.append(_set(versions[-1], setting))
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(versions[-1])
     except ValidationError as error:
-        raise _explain(error, where, text) from None
+        problem = error.errors()[0]
+    # The setting that brought the problem is the first after which it is there, and stays to the end.
+    ago = next((n for n, old in enumerate(reversed(versions)) if not _has(old, problem)), len(versions))
+    if ago < len(versions):
+        where = f"--set {settings[-ago].partition('=')[0].strip()}"
+    elif line := _line(text, problem["loc"]):
+        where = f"{where}:{line}"
+    raise _explain(problem, versions[-1], where)
 
 
 def dump(recipe: Recipe) -> str:
@@ -271,46 +328,79 @@ def expand(path: str) -> Path:
     return Path(re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, path)).expanduser()
 
 
-def _set(values: dict[str, Any], setting: str) -> None:
-    """Apply one `a.b.c=value`."""
+def _set(values: dict[str, Any], setting: str) -> dict[str, Any]:
+    """The values with one `a.b.c=value` applied; what was given stays as it was, also where YAML shares it (`*a`)."""
     key, equals, word = setting.partition("=")
     if not equals or not key:
         raise UsageError(f"{setting!r} is not KEY=VALUE", where="--set", fix="for example --set student.layers=4")
     *parents, last = key.strip().split(".")
-    place = values
+    place = result = dict(values)
     for parent in parents:
-        if place.get(parent) is None:
-            place[parent] = {}
-        place = place[parent]
-        if not isinstance(place, dict):
+        held = {} if place.get(parent) is None else place[parent]
+        if not isinstance(held, dict):
             raise UsageError(f"{parent!r} holds a value, not keys", where=f"--set {setting}")
+        place[parent] = dict(held)
+        place = place[parent]
     try:
         place[last] = _yaml_value(word)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise UsageError(f"{word!r} is not a YAML value", where=f"--set {setting}") from None
+    return result
 
 
 def _yaml_value(word: str) -> Any:
     """YAML 1.1 reads 1e-5 as a string; people who type it mean the number."""
-    value = yaml.safe_load(word)
+    value = yaml.load(word, _Loader)
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
         return float(value)
     return value
 
 
-def _explain(error: ValidationError, where: str, text: str) -> UsageError:
-    """The first validation error as one line."""
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"]]
+def _has(values: dict[str, Any], problem: Any) -> bool:
+    """Whether these values have the very problem: at the same place, and not another value there."""
+
+    def mark(problem: Any) -> tuple[Any, ...]:
+        value = problem["input"]
+        return problem["loc"], problem["type"], problem["msg"], None if isinstance(value, dict) else repr(value)
+
+    try:
+        Recipe.model_validate(values)
+    except ValidationError as error:
+        return mark(problem) in [mark(found) for found in error.errors()]
+    return False
+
+
+def _line(text: str, location: Sequence[str | int]) -> int:
+    """The line (from 1) of the deepest part of `location` that stands in the recipe's text; 0 where none does."""
+    node, line = yaml.compose(text, yaml.SafeLoader), 0
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _explain(problem: Any, values: Any, where: str) -> UsageError:
+    """A validation error as one line."""
+    location: list[str] = []
+    for part in problem["loc"]:  # between the keys pydantic names the kinds that a value might have had
+        if isinstance(values, dict) and "[" not in str(part):
+            location.append(str(part))
+            values = values.get(part)
+        elif isinstance(values, list) and isinstance(part, int):
+            location.append(str(part))
+            values = values[part]
     key = ".".join(location)
-    last = location[-1] if location else ""
-    line = next((n for n, row in enumerate(text.splitlines(), 1) if re.match(rf"\s*{re.escape(last)}\s*:", row)), 0)
-    place = f"{where}:{line}" if line and last else where
     if problem["type"] == "extra_forbidden":
-        known = _fields(location[:-1])
-        return UsageError(f"unknown key {key!r}", where=place, fix=nearest(last, known))
+        return UsageError(f"unknown key {key!r}", where=where, fix=nearest(location[-1], _fields(location[:-1])))
     message = problem["msg"].removeprefix("Value error, ")
-    return UsageError(f"{key}: {message}" if key else message, where=place)
+    fix = "write the key in quotes" if problem["loc"][-1:] == ("[key]",) else ""
+    return UsageError(f"{key}: {message}" if key else message, where=where, fix=fix)
 
 
 def _fields(path: list[str]) -> list[str]:

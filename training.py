@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
@@ -77,6 +78,7 @@ def fit(job: Job) -> State:
     The model ends with the kept weights. Raises `AttarError` where the loss stops being a number.
     """
     torch.manual_seed(job.seed)
+    forget_peak()
     optimizer = _optimizer(job)
     state, best = _restore(job, optimizer)
     total = job.plan.epochs * -(-len(job.lengths) // job.plan.batch_size)
@@ -223,7 +225,7 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer) -> tuple[State, dict[st
         found = {name: parts["optimizer"].get(f"{number}/{name}") for name in names}
         if all(value is not None for value in found.values()):
             optimizer.state[weight] = {
-                name: value.to(weight.device if name != "step" else value.device)  # type: ignore[union-attr]
+                name: value.to(weight.device)  # type: ignore[union-attr]
                 for name, value in found.items()
             }
     if "cpu" in parts["random"]:
@@ -245,8 +247,21 @@ def _remark(state: State, total: int) -> str:
     return f"loss {loss:.4f}, {rate:.0f} examples/s, step {state.step}/{total}"
 
 
+def forget_peak() -> None:
+    """Start a new count of `peak_memory`, where the system can (Linux)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
+    """Largest memory since `forget_peak` in bytes: resident in this process, or on the GPU where that is used."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text("ascii").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -2,11 +2,14 @@
 
 - The choice is the smallest file among the student's artefacts that passed and meet every limit; where none meets them,
   the one that misses the fewest, then the smallest. A run always ends with a choice if anything passed.
-- Latency is judged at the longest length and the smallest number of threads that were measured.
+- An artefact that cuts texts is never chosen: it is judged on the short rows alone.
+- Latency is judged at the smallest number of threads and the longest length that were measured, a static artefact's at
+  its own length. A model that failed there misses the limit, however quick it was at a shorter length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,12 +26,24 @@ def rows(results: Results, out: Path) -> list[Model]:
     """The rows of the main table: teacher and student in PyTorch, then the artefacts with their costs."""
     table = [_torch_row(role, results, out) for role in ("teacher", "student")]
     costs = results["measure"]["costs"]
-    for values in results["verify"]["models"]:
-        model = Model.model_validate(values)
+    for model in distinct([Model.model_validate(values) for values in results["verify"]["models"]]):
         if model.name in costs:
             model.cost = Cost.model_validate(costs[model.name])
         table.append(model)
     return table
+
+
+def distinct(models: Sequence[Model]) -> list[Model]:
+    """Each file in each runtime once (a recipe may name a length twice), and each under a name of its own."""
+    found: dict[tuple[str | None, str], Model] = {}
+    names: set[str] = set()
+    for model in models:
+        if (model.file, model.runtime) in found:
+            continue
+        name = model.name if model.name not in names else f"{model.file} in {model.runtime}"
+        names.add(name)
+        found[model.file, model.runtime] = model.model_copy(update={"name": name})
+    return list(found.values())
 
 
 def _torch_row(role: Any, results: Results, out: Path) -> Model:
@@ -49,10 +64,10 @@ def _torch_row(role: Any, results: Results, out: Path) -> Model:
     )
 
 
-def limits(budget: Budget, model: Model, teacher: Model, metric: str) -> list[Limit]:
-    """The stated limits, judged for one artefact."""
-    drop = _points(teacher.scores["dev"][metric], model.scores.get("dev", {}).get(metric))
-    values = {"max_size": model.bytes, "max_latency": latency(model), "max_drop": drop}
+def limits(budget: Budget, model: Model, table: Sequence[Model], metric: str) -> list[Limit]:
+    """The stated limits, judged for one artefact; the teacher is the first row of the table."""
+    drop = _points(table[0].scores["dev"][metric], model.scores.get("dev", {}).get(metric))
+    values = {"max_size": model.bytes, "max_latency": latency(model, table), "max_drop": drop}
     found = []
     for name, value in values.items():
         limit = getattr(budget, name)
@@ -67,18 +82,30 @@ def _points(teacher: float, own: float | None) -> float | None:
     return None if own is None else 100 * (teacher - own)
 
 
-def latency(model: Model) -> float | None:
-    """p50 in milliseconds at the longest length and the fewest threads."""
-    found = sorted(model.cost.latencies, key=lambda one: (-one.length, one.threads))
-    return found[0].p50_ms if found else None
+def latency(model: Model, table: Sequence[Model]) -> float | None:
+    """p50 in milliseconds at the fewest threads and the longest length, or the model's own; None where it failed."""
+    measured = [one for row in table for one in row.cost.latencies]
+    if not measured:
+        return None
+    length = model.length or max(one.length for one in measured)
+    threads = min(one.threads for one in measured)
+    found = (one.p50_ms for one in model.cost.latencies if (one.length, one.threads) == (length, threads))
+    return next(found, None)
 
 
-def choose(budget: Budget, table: list[Model], metric: str) -> Model | None:
-    """The artefact that the verdict is about."""
-    passed = [model for model in table if model.role == "artefact" and model.of == "student" and model.status == "ok"]
+def choose(budget: Budget, table: Sequence[Model], metric: str, max_length: int) -> Model | None:
+    """The artefact that the verdict is about; it reads at least `max_length` pieces."""
+    passed = [
+        model
+        for model in table
+        if model.role == "artefact"
+        and model.of == "student"
+        and model.status == "ok"
+        and (model.length is None or model.length >= max_length)
+    ]
 
     def rank(model: Model) -> tuple[int, int]:
-        missed = sum(not limit.met for limit in limits(budget, model, table[0], metric))
+        missed = sum(not limit.met for limit in limits(budget, model, table, metric))
         return missed, model.bytes or 0
 
     return min(passed, key=rank, default=None)
@@ -96,7 +123,7 @@ def assemble(
     """The record of a finished run in the folder `out`."""
     metric = task["metric"]
     table = rows(results, out)
-    choice = choose(spec.budget, table, metric)
+    choice = choose(spec.budget, table, metric, spec.task.max_length)
     teach, distil, measure = results["teach"], results["distil"], results["measure"]
     return Run(
         attar=__version__,
@@ -113,19 +140,20 @@ def assemble(
         shares={model.name: shares(out / str(model.file)) for model in [*table[:2], *([choice] if choice else [])]},
         layer_times=measure["layer_times"],
         checks=[Check.model_validate(one) for one in results["verify"]["checks"]],
-        limits=limits(spec.budget, choice, table[0], metric) if choice else [],
+        limits=limits(spec.budget, choice, table, metric) if choice else [],
         choice=choice.name if choice else None,
-        notes=_notes(spec, results),
+        notes=_notes(spec, task, results),
     )
 
 
-def _notes(spec: Recipe, results: Results) -> list[str]:
+def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
     """Conditions that a reader must know."""
     notes = [f"not measured: {line}" for line in results["measure"]["failures"]]
     for split, count in results["teach"]["truncated"].items():
         if count:
-            total = results["teach"]["rows"][split]
-            notes.append(f"{count} of {total} {split} texts were cut to {spec.task.max_length} pieces")
+            total = task["rows"][split]
+            name = "training" if split == "train" else split
+            notes.append(f"{count} of {total} {name} texts were cut to {spec.task.max_length} pieces")
     if spec.task.limit:
         notes.append(f"trained on {spec.task.limit} training rows (task.limit)")
     return notes

@@ -1,7 +1,9 @@
 """Bundles side by side: `attar bench`.
 
 - Each bundle's inputs are its own golden texts in its own tokenizer, filled to the length.
-- One artefact of each bundle (its default), or all of them; the first is the reference of the ratios.
+- One artefact of each bundle (its default, in the runtime that `attar predict` takes), or all of them; the first is
+  the reference of the ratios.
+- A static artefact takes part at its own length alone, and that length is measured where none is asked for.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import AttarError, UsageError
 from ..export import bundle as bundles
 from ..export import manifest as manifests
+from ..export.manifest import Artefact, Manifest
+from ..export.predict import select
 from ..files import inside
 from ..tasks.encoding import Encoder
 from . import cost, latency, machine
@@ -24,29 +28,38 @@ USUAL = (16, 64)
 
 def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, every: bool = False) -> list[Contender]:
     """The artefacts that take part, with their inputs; by default at 16 and 64 pieces, if they read so many."""
+    cards = [manifests.load(folder) for folder in folders]
+    parts = [_taking_part(card, every) for card in cards]
+    asked = bool(lengths)
     if not lengths:
-        longest = min(manifests.load(folder).tokenizer.max_length for folder in folders)
-        lengths = sorted({min(length, longest) for length in USUAL})
+        longest = min(card.tokenizer.max_length for card in cards)
+        static = {one.length for part in parts for _, one in part if one.length}
+        lengths = sorted({min(length, longest) for length in USUAL} | static)
     found: list[Contender] = []
-    labels = _labels(folders)
-    for folder, label in zip(folders, labels, strict=True):
-        manifest = manifests.load(folder)
-        tokenizer = manifest.tokenizer
-        if (longest := max(lengths)) > tokenizer.max_length:
-            fix = f"at most --length {tokenizer.max_length}"
-            raise UsageError(f"this model reads no {longest} pieces", where=str(folder), fix=fix)
-        pairs = [(one.text, one.text_pair) for one in bundles.golden_examples(folder, manifest)]
-        file = inside(folder, tokenizer.file)
+    for folder, label, card, part in zip(folders, _labels(folders), cards, parts, strict=True):
+        readable = max([card.tokenizer.max_length, *(one.length or 0 for _, one in part)])
+        if asked and max(lengths) > readable:
+            fix = f"at most --length {readable}"
+            raise UsageError(f"this model reads no {max(lengths)} pieces", where=str(folder), fix=fix)
+        pairs = [(one.text, one.text_pair) for one in bundles.golden_examples(folder, card)]
+        file = inside(folder, card.tokenizer.file)
         queries = {length: latency.fill(Encoder(file, length), pairs, length) for length in lengths}
-        for artefact in manifest.artefacts:
-            if every or artefact.file == manifest.default:
-                path = inside(folder, artefact.file)
-                name = f"{label}/{artefact.file}" if len(folders) > 1 else artefact.file
-                found.append(Contender(name, path, artefact.runtime, artefact.length, queries))
+        for title, artefact in part:
+            path = inside(folder, artefact.file)
+            name = f"{label}/{title}" if len(folders) > 1 else title
+            fitting = {n: queries[n] for n in lengths if n <= (artefact.length or card.tokenizer.max_length)}
+            found.append(Contender(name, path, artefact.runtime, artefact.length, fitting))
     if not any(one.length in (None, *lengths) for one in found):
         own = ", ".join(sorted({str(one.length) for one in found}))
         raise UsageError("no model can run these lengths", where="--length", fix=f"known: {own}")
     return found
+
+
+def _taking_part(card: Manifest, every: bool) -> list[tuple[str, Artefact]]:
+    """Artefacts with names that differ."""
+    if every:
+        return list(zip(bundles.titles(card.artefacts), card.artefacts, strict=True))
+    return [(card.default, select(card, card.default))]
 
 
 def compare(
@@ -58,17 +71,22 @@ def compare(
     on_failure: Failure | None = None,
 ) -> dict[str, Cost]:
     """Latencies and costs by model, timed in turns; with `on_failure` a model that fails is left out."""
-    lengths = models[0].queries or {}
+    lengths = {length: arrays for model in models for length, arrays in (model.queries or {}).items()}
     times = latency.measure(models, lengths, threads, warmup, queries, on_progress, on_failure)
     found: dict[str, Cost] = {}
     for number, model in enumerate(models, 1):
         if times[model.name] and model.queries:
             if on_progress:
                 on_progress("loading and memory", number, len(models))
-            length = model.length or min(model.queries)
-            if inputs := model.queries.get(length):
-                once = cost.measure(model.path, model.runtime, inputs[0])
-                found[model.name] = once.model_copy(update={"latencies": times[model.name]})
+            shortest = min(one.length for one in times[model.name])
+            try:
+                once = cost.measure(model.path, model.runtime, model.queries[shortest][0])
+            except AttarError as error:
+                if on_failure is None:
+                    raise
+                on_failure(AttarError(error.what, where=model.name, fix=error.fix).line())
+                once = Cost()
+            found[model.name] = once.model_copy(update={"latencies": times[model.name]})
     return found
 
 

@@ -67,12 +67,16 @@ def measure(
     queries: int,
     on_progress: Progress | None = None,
     on_failure: Failure | None = None,
+    *,
+    reference: bool = True,
 ) -> dict[str, list[Latency]]:
-    """Latencies by contender, for every length it can run and every number of threads.
+    """Latencies by contender, for every length it can run and has inputs for, and every number of threads.
 
-    The first contender is the reference of the ratios. `arrays_by_length` gives inputs of shape (1, length).
-    Without `on_failure` the first failure is raised.
+    The first contender is the reference of the ratios; `reference=False`: it is not, and none are given.
+    `arrays_by_length` gives inputs of shape (1, length). Without `on_failure` the first failure is raised.
     """
+    if not contenders:
+        return {}
     if len({contender.name for contender in contenders}) < len(contenders):
         raise AttarError("two models of a comparison have the same name")
     results: dict[str, list[Latency]] = {contender.name: [] for contender in contenders}
@@ -81,37 +85,45 @@ def measure(
     with ExitStack() as stack:
         alive = {c.name: (c, stack.enter_context(Worker(c.path, c.runtime))) for c in contenders}
 
-        def drop(name: str, error: AttarError) -> None:
+        def drop(name: str, error: AttarError, length: int) -> None:
             if on_failure is None:
                 raise error
             alive.pop(name)
-            on_failure(AttarError(error.what, where=name, fix=error.fix).line())
+            on_failure(AttarError(f"at length {length}: {error.what}", where=name, fix=error.fix).line())
 
         for number, (length, count) in enumerate(plan):
-            able = [name for name, (c, _) in alive.items() if c.length in (None, length)]
+            able = [
+                name
+                for name, (c, _) in alive.items()
+                if c.length in (None, length) and length in _given(c, arrays_by_length)
+            ]
             for name in able:
                 contender, worker = alive[name]
                 try:
                     worker.load(count)
-                    worker.keep((contender.queries or arrays_by_length)[length])
+                    worker.keep(_given(contender, arrays_by_length)[length])
                 except AttarError as error:
-                    drop(name, error)
+                    drop(name, error, length)
             times: dict[str, list[int]] = {name: [] for name in able}
             for turn in range(rounds):
                 for name in _rotated([name for name in able if name in alive], turn):
                     try:
                         times[name].append(alive[name][1].time(turn))
                     except AttarError as error:
-                        drop(name, error)
+                        drop(name, error, length)
                 if on_progress:
                     done = number * rounds + turn + 1
                     on_progress(f"length {length}, threads {count}", done, len(plan) * rounds)
-            reference = times.get(contenders[0].name, [])[warmup:]
+            theirs = times.get(contenders[0].name, [])[warmup:] if reference else []
             for name in able:
                 if name in alive:
                     own = times[name][warmup:]
-                    results[name].append(_latency(length, count, own, reference))
+                    results[name].append(_latency(length, count, own, theirs))
     return results
+
+
+def _given(contender: Contender, arrays_by_length: Queries) -> Queries:
+    return arrays_by_length if contender.queries is None else contender.queries
 
 
 def _rotated(names: list[str], turn: int) -> list[str]:

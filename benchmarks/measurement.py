@@ -1,7 +1,10 @@
 """The stage `measure`: latency, load time and memory of every artefact that passed, beside its teacher.
 
 - The teacher's fp32 ONNX file is the reference; all models take turns in one run, so ratios survive a noisy machine.
+  Where it was rejected or could not be timed there are no ratios: the student is no substitute.
 - Texts are the task's own dev texts, joined until they fill the length.
+- What cannot be measured is a line in `failures`, and everything else goes on.
+- Operators are profiled at the longest length that every profiled model was timed at, so that they compare.
 """
 
 from __future__ import annotations
@@ -12,9 +15,14 @@ from typing import Any
 
 from .. import recipe
 from ..errors import AttarError
-from ..tasks.encoding import Encoder, collate
+from ..export.runtimes import Arrays
+from ..tasks.encoding import Encoder
 from . import cost, latency, machine, profile
-from .record import Model
+from .assembly import distinct
+from .record import Cost, Latency, Model
+
+PROFILED = ("teacher.onnx", "model.onnx", "model-int8.onnx")
+Queries = dict[int, list[Arrays]]
 
 
 def measure(
@@ -26,35 +34,65 @@ def measure(
     progress: Callable[[str, float, str], None],
 ) -> dict[str, Any]:
     """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`."""
-    passed = [model for model in models if model.status == "ok" and model.file]
+    passed = [model for model in distinct(models) if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
     failures: list[str] = []
-    lengths = sorted({*spec.lengths, *(model.length for model in passed if model.length)})
-    queries = {length: latency.fill(Encoder(tokenizer, length), texts, length) for length in lengths}
-    found = latency.measure(
+    queries = _queries({*spec.lengths, *(model.length for model in passed if model.length)}, tokenizer, texts, failures)
+    times = latency.measure(
         [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed],
         queries,
-        spec.threads,
+        list(dict.fromkeys(spec.threads)),
         spec.warmup,
         spec.queries,
         on_progress=lambda what, done, total: progress("measure", 0.9 * done / total, what),
         on_failure=failures.append,
+        reference=bool(passed) and passed[0].of == "teacher",
     )
-    costs = {}
+    costs: dict[str, Any] = {}
     for number, model in enumerate(passed):
         progress("measure", 0.9 + 0.1 * number / len(passed), f"load and memory of {model.name}")
+        if measured := times[model.name]:
+            costs[model.name] = _cost(model, measured, queries, out, failures).model_dump()
+    layer_times = _operators([model for model in passed if model.name in PROFILED], times, queries, out, failures)
+    return {"costs": costs, "failures": failures, "machine": machine.describe(), "layer_times": layer_times}
+
+
+def _queries(
+    lengths: set[int], tokenizer: Path, texts: Sequence[tuple[str, str | None]], failures: list[str]
+) -> Queries:
+    """Inputs by length; a length too short for the tokenizer's own pieces is a failure."""
+    found = {}
+    for length in sorted(lengths):
         try:
-            one = cost.measure(out / str(model.file), model.runtime, queries[model.length or max(lengths)][0])
+            found[length] = latency.fill(Encoder(tokenizer, length), texts, length)
         except AttarError as error:
-            failures.append(AttarError(error.what, where=model.name).line())
-            continue
-        one.latencies = found[model.name]
-        costs[model.name] = one.model_dump()
-    encoder = Encoder(tokenizer, max(lengths))
-    sample = collate(encoder.encode([texts[0]]), encoder.pad_id, max(lengths))
-    times = {
-        model.name: profile.operators(out / str(model.file), sample)
-        for model in passed
-        if model.runtime == "onnxruntime" and model.name in ("teacher.onnx", "model.onnx", "model-int8.onnx")
-    }
-    return {"costs": costs, "failures": failures, "machine": machine.describe(), "layer_times": times}
+            failures.append(AttarError(error.what, where=f"length {length}").line())
+    return found
+
+
+def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, failures: list[str]) -> Cost:
+    """Load time and memory, at the longest length that the model was timed at, beside its latencies."""
+    longest = max(one.length for one in measured)
+    try:
+        found = cost.measure(out / str(model.file), model.runtime, queries[longest][0])
+    except AttarError as error:
+        failures.append(AttarError(error.what, where=f"load and memory of {model.name}").line())
+        found = Cost()
+    return found.model_copy(update={"latencies": measured})
+
+
+def _operators(
+    models: Sequence[Model], times: dict[str, list[Latency]], queries: Queries, out: Path, failures: list[str]
+) -> dict[str, Any]:
+    """Operator times by model."""
+    models = [model for model in models if times[model.name]]
+    common = set(queries).intersection(*({one.length for one in times[model.name]} for model in models))
+    if not common:
+        return {}
+    found = {}
+    for model in models:
+        try:
+            found[model.name] = profile.operators(out / str(model.file), queries[max(common)][0])
+        except AttarError as error:
+            failures.append(AttarError(error.what, where=f"operators of {model.name}").line())
+    return found

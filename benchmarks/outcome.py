@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,9 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
         if model.status == "rejected":
             yield f"[yellow]rejected[/] {escape(model.name)}: {escape(model.reason)}"
     yield f"report   {escape(str(folder / 'report.html'))}\nbundle   {escape(str(folder / 'bundle'))}"
-    yield escape(f'try      attar predict {folder / "bundle"} "{_example(folder)}"')
+    for note in found.notes:
+        yield f"[dim]{escape(note)}[/]"
+    yield escape(f"try      {_command(folder / 'bundle')}")
 
 
 def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
@@ -70,7 +74,17 @@ def _faster(latency: Latency | None) -> str:
     return f"{latency.ratio:.1f}×" if latency and latency.ratio else "–"
 
 
-def _example(folder: Path) -> str:
-    """A golden text of the bundle, to try."""
-    with (folder / "bundle" / "golden.jsonl").open(encoding="utf-8") as lines:
-        return str(json.loads(next(lines))["text"]).replace('"', "'")
+def _command(bundle: Path) -> str:
+    """A command line, safe to paste, that answers a golden text or pair of the bundle."""
+    lines = (bundle / "golden.jsonl").read_text("utf-8").removesuffix("\n").split("\n")
+    examples = [json.loads(line) for line in lines]
+    pairs = [[one[key] for key in ("text", "text_pair") if one.get(key) is not None] for one in examples]
+    text, *other = next((pair for pair in pairs if _plain(*pair)), pairs[0])
+    if any(word.startswith("-") for word in (str(bundle), text, *other)):  # else it would be taken for an option
+        return shlex.join(["attar", "predict", *(f"--pair={one}" for one in other), "--", str(bundle), text])
+    return shlex.join(["attar", "predict", str(bundle), text, *(["--pair", *other] if other else [])])
+
+
+def _plain(*texts: str) -> bool:
+    """Nothing that a terminal or a shell could show or read as something else."""
+    return all(re.fullmatch(r"[^\W_](?:[\w ,.;?!'-]*\S)?", text) is not None for text in texts)

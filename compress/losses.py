@@ -6,7 +6,6 @@ does not depend on the batch or the length.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -52,10 +51,3 @@ def group_heads(scores: Tensor, heads: int) -> Tensor:
     """Scores (batch, H, length, length) as the means of `heads` groups of neighbouring heads; H is a multiple."""
     batch, count, *rest = scores.shape
     return scores.reshape(batch, heads, count // heads, *rest).mean(2)
-
-
-def cosine_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """One minus the cosine of the hidden states of real pieces (DistilBERT, arXiv 1910.01108, section 3)."""
-    real = mask.to(student.dtype)
-    error = 1 - torch.cosine_similarity(student, teacher, dim=-1)
-    return (error * real).sum() / real.sum()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from .. import recipe
 from ..compress import quantization
+from ..errors import AttarError
 from ..files import write_text
 from ..tasks.encoding import Features
 from ..tasks.table import Example
@@ -108,12 +109,8 @@ def make(
     cards = []
     for number, plan in enumerate(todo):
         progress("export", number / len(todo), plan.file)
-        if not (folder / f"{plan.file}.inputs").is_file():  # written after its file: an interrupted export goes on
-            made = plan.make(folder)
-            write_text(folder / f"{plan.file}.inputs", json.dumps([one.model_dump() for one in made or []]))
-        made = [Input(**one) for one in json.loads((folder / f"{plan.file}.inputs").read_text("utf-8"))]
         family = "tflite" if plan.file.endswith(".tflite") else plan.of
-        inputs.setdefault(family, made)
+        failure = _make_one(plan, folder, family, inputs)
         for place, runtime in enumerate(plan.runtimes if plan.wanted else ()):
             cards.append(
                 {
@@ -123,13 +120,31 @@ def make(
                     "again": place > 0,  # the same file in a further runtime
                     "precision": plan.precision,
                     "length": plan.length,
-                    "bytes": (folder / plan.file).stat().st_size,
-                    "inputs": [one.model_dump() for one in inputs[family]],
+                    "bytes": None if failure else (folder / plan.file).stat().st_size,
+                    "inputs": [one.model_dump() for one in inputs.get(family, [])],
+                    "failure": failure,
                 }
             )
     for plan in todo:
         (folder / f"{plan.file}.inputs").unlink(missing_ok=True)
     return {"artefacts": cards}
+
+
+def _make_one(plan: Plan, folder: Path, family: str, inputs: dict[str, list[Input]]) -> str:
+    """Make one file; gives the reason where that fails, for one bad conversion does not spoil the others."""
+    note = folder / f"{plan.file}.inputs"  # written after its file, so that an interrupted export goes on
+    try:
+        if not note.is_file():
+            made = plan.make(folder)
+            write_text(note, json.dumps([one.model_dump() for one in made or []]))
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    except AttarError as error:
+        if "disk is full" in error.what:
+            raise
+        return error.what
+    inputs.setdefault(family, [Input(**one) for one in json.loads(note.read_text("utf-8"))])
+    return ""
 
 
 def golden_rows(count: int) -> list[int]:

@@ -5,17 +5,19 @@
   tokenizer gives the golden pieces, and every artefact the golden logits in its own runtime and process.
 - A damaged file is never loaded. Damage is one line for each thing that is wrong, and the other checks go on.
 - A runtime that is not installed is a skipped check with its name, not a failure.
+- Lines end at `\n` alone: JSON strings may hold U+2028 and other ends of line as they are.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..benchmarks.machine import version
 from ..benchmarks.record import Check
@@ -28,14 +30,16 @@ from .runtimes.isolated import run_isolated
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 
+Piece = Annotated[int, Field(ge=0, lt=2**31)]  # what every runtime's integers hold
+
 
 class Golden(BaseModel):
     """One golden example: what the PyTorch student answered."""
 
     text: str
     text_pair: str | None = None
-    input_ids: list[int]
-    token_type_ids: list[int]
+    input_ids: list[Piece]
+    token_type_ids: list[Piece]
     logits: list[float]
 
     @model_validator(mode="after")
@@ -72,9 +76,11 @@ def golden_examples(bundle: Path, manifest: Manifest) -> list[Golden]:
     path = inside(bundle, manifest.golden)
     examples: list[Golden] = []
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
         raise AttarError("cannot be read as UTF-8 text", where=manifest.golden) from None
+    if lines == [""]:
+        raise AttarError("holds no example", where=manifest.golden)
     for number, line in enumerate(lines, 1):
         try:
             examples.append(Golden.model_validate_json(line))
@@ -82,9 +88,13 @@ def golden_examples(bundle: Path, manifest: Manifest) -> list[Golden]:
             problem = error.errors()[0]
             place = ".".join(str(part) for part in problem["loc"]) or "example"
             raise AttarError(f"{place}: {problem['msg']}", where=f"{manifest.golden}:{number}") from None
-    if not examples:
-        raise AttarError("holds no example", where=manifest.golden)
     return examples
+
+
+def titles(artefacts: Sequence[Artefact]) -> list[str]:
+    """A name for each artefact: its file, and the runtime too where the file stands for several."""
+    files = [one.file for one in artefacts]
+    return [one.file if files.count(one.file) == 1 else f"{one.file} in {one.runtime}" for one in artefacts]
 
 
 def verify(bundle: Path) -> list[Check]:
@@ -119,9 +129,9 @@ def _checks(bundle: Path, manifest: Manifest) -> Iterator[Check]:
         return
     if manifest.tokenizer.file in whole:
         yield _check("tokenizer", _tokenizer, bundle, manifest, examples)
-    for artefact in manifest.artefacts:
+    for artefact, title in zip(manifest.artefacts, titles(manifest.artefacts), strict=True):
         if artefact.file in whole:
-            yield _check(f"{artefact.file} answers", _artefact, bundle, manifest, artefact, examples)
+            yield _check(f"{title} answers", _artefact, bundle, manifest, artefact, examples)
 
 
 def _check(name: str, function: Callable[..., str], *values: object) -> Check:
@@ -134,6 +144,8 @@ def _check(name: str, function: Callable[..., str], *values: object) -> Check:
         return Check(name=name, passed=False, detail=error.line())
     except OSError as error:
         return Check(name=name, passed=False, detail=error.strerror or type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - a damaged file makes libraries raise whatever they like
+        return Check(name=name, passed=False, detail=" ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _file(bundle: Path, name: str, card: FileCard) -> str:

@@ -26,10 +26,14 @@ def pack(
     folder: Path,
 ) -> dict[str, Any]:
     """Write the bundle `folder` from the run `out`; artefacts that were rejected are not in it."""
-    if choice is None:
-        raise AttarError("no artefact passed its checks", where=str(out), fix="see the reasons in report.html")
-    inputs = {(card["file"], card["runtime"]): card["inputs"] for card in cards}
     passed = [m for m in table if m.role == "artefact" and m.of == "student" and m.status == "ok"]
+    if not passed:
+        raise AttarError("no artefact passed its checks", where=str(out), fix="see the reasons in report.html")
+    if choice is None:
+        what = f"no artefact that reads {max_length} pieces passed its checks"
+        raise AttarError(what, where=str(out), fix="see the reasons in report.html, or export a longer length")
+    passed.sort(key=lambda model: model.name != choice.name)  # of two runtimes of the default file, the chosen first
+    inputs = {(card["file"], card["runtime"]): card["inputs"] for card in cards}
     artefacts = [
         manifest.Artefact(
             file=Path(str(model.file)).name,
@@ -52,11 +56,7 @@ def pack(
         artefacts=artefacts,
         default=Path(str(choice.file)).name,
         files={},
-        figures={
-            model.name: {"bytes": model.bytes, "parameters": model.parameters, "scores": model.scores}
-            for model in table
-            if model.role != "artefact"
-        },
+        figures=_figures(table, passed),
         provenance=provenance,
     )
     sources = {artefact.file: out / "artefacts" / artefact.file for artefact in artefacts}
@@ -64,3 +64,13 @@ def pack(
     sources["tokenizer.json"] = out / "student" / "tokenizer.json"
     written = bundle.build(folder, card, sources)
     return {"files": len(written.files) + 1, "default": written.default}
+
+
+def _figures(table: Sequence[Model], passed: Sequence[Model]) -> dict[str, Any]:
+    """Size and scores of teacher and student; size, load time, memory and latencies of the bundle's artefacts."""
+    models = {
+        model.name: {"bytes": model.bytes, "parameters": model.parameters, "scores": model.scores}
+        for model in table
+        if model.role != "artefact"
+    }
+    return models | {model.name: {"bytes": model.bytes, **model.cost.model_dump()} for model in passed}

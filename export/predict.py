@@ -1,6 +1,7 @@
 """Answers from a bundle, as the phone gives them.
 
 - One text at a time: dynamic int8 takes its scale from the whole batch, so a batch would answer differently.
+- A file that two runtimes load answers in the first one listed whose package is installed.
 - Texts are cut as in training (`max_length`), or to the fixed length of the artefact; the answer says when.
 - Only the light core is needed; the manifest says everything else.
 """
@@ -16,10 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..benchmarks.machine import version
 from ..errors import UsageError, nearest
 from ..files import inside
 from ..tasks.encoding import Encoder, collate
 from . import manifest as manifests
+from .bundle import DISTRIBUTIONS
+from .manifest import Artefact, Manifest
 from .runtimes import open_model
 
 
@@ -51,16 +55,11 @@ class Predictor:
 
     def __init__(self, bundle: Path, artefact: str | None = None, threads: int = 1) -> None:
         self.manifest = manifests.load(bundle)
-        by_name = {one.file: one for one in self.manifest.artefacts}
-        name = artefact or self.manifest.default
-        if name not in by_name:
-            fix = nearest(name, by_name)
-            raise UsageError(f"the bundle has no artefact {name!r}", where=str(bundle), fix=fix)
-        self.artefact = by_name[name]
+        self.artefact = select(self.manifest, artefact or self.manifest.default, str(bundle))
         tokenizer = self.manifest.tokenizer
         width = min(tokenizer.max_length, self.artefact.length or tokenizer.max_length)
         self.encoder = Encoder(inside(bundle, tokenizer.file), width)
-        self.runner = open_model(inside(bundle, name), self.artefact.runtime, threads)
+        self.runner = open_model(inside(bundle, self.artefact.file), self.artefact.runtime, threads)
 
     def predict(self, texts: Sequence[tuple[str, str | None]]) -> list[Answer]:
         """One answer for each text, or pair of texts, in their order."""
@@ -85,11 +84,20 @@ class Predictor:
             yield Answer(text, other, row.truncated, label=ranked[0][0], probabilities=ranked)
 
 
+def select(manifest: Manifest, file: str, where: str = "") -> Artefact:
+    """The artefact of that file, in the first runtime listed whose package is installed, else in the first."""
+    found = [one for one in manifest.artefacts if one.file == file]
+    if not found:
+        fix = nearest(file, {one.file for one in manifest.artefacts})
+        raise UsageError(f"the bundle has no artefact {file!r}", where=where, fix=fix)
+    return next((one for one in found if version(DISTRIBUTIONS[one.runtime])), found[0])
+
+
 def read_texts(name: str, pair: bool) -> list[tuple[str, str | None]]:
     """Texts of a file, or of stdin (`-`), one a line, pairs with a tab between; empty lines are left out."""
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        rows = data.decode("utf-8").splitlines()
+        rows = [row.removesuffix("\r") for row in data.decode("utf-8-sig").split("\n")]  # no text ends at U+2028
     except OSError as error:
         raise UsageError(error.strerror or "cannot be read", where=name) from None
     except UnicodeDecodeError:

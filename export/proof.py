@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..benchmarks.machine import version
 from ..benchmarks.record import Check, Model
 from ..errors import AttarError
 from ..recipe import Recipe
@@ -25,6 +26,7 @@ from ..tasks.data import Encoded
 from ..tasks.text import TextTask
 from . import parity, sizes
 from .artefacts import golden_rows
+from .bundle import DISTRIBUTIONS
 
 Outputs = dict[str, npt.NDArray[np.float32]]  # split -> the PyTorch model's logits
 BITS = {"fp32": 32, "int8": 8}
@@ -49,6 +51,15 @@ def prove(
     for number, card in enumerate(cards):
         progress("verify", number / len(cards), f"{card['file']} in {card['runtime']}")
         model = _row(card, parameters[card["of"]])
+        if card["failure"]:
+            model.status, model.reason = "rejected", card["failure"]
+            models.append(model.model_dump())
+            checks.append(Check(name=f"{model.name}: made", passed=False, detail=card["failure"]).model_dump())
+            continue
+        if version(DISTRIBUTIONS[model.runtime]) is None:
+            detail = f"skipped: {model.runtime} is not installed"
+            checks.append(Check(name=f"{model.name}: tried", passed=True, skipped=True, detail=detail).model_dump())
+            continue
         proof = _Proof(model, folder / card["file"], task, splits, outputs[card["of"]], pad_id)
         found = [proof.golden(), proof.size()]
         if all(check.passed for check in found):
@@ -91,6 +102,8 @@ class _Proof:
         """Logits on the golden examples."""
         dev, logits = self.splits["dev"], self.outputs["dev"]
         rows = [r for r in golden_rows(len(logits)) if self._fits(dev.lengths[r])]
+        if not rows:
+            return Check(name=f"{self.name}: golden logits", passed=False, detail="no golden text is short enough")
         examples = [(dev.features[row], logits[row]) for row in rows]
         tolerance = parity.tolerance(self.model.precision, logits)
         found = parity.compare(self.path, self.model.runtime, examples, tolerance, self.pad_id)

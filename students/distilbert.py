@@ -41,7 +41,7 @@ def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
         n_heads=shape.heads,
         dim=shape.hidden,
         hidden_dim=shape.intermediate,
-        activation=teacher.config.hidden_act if hasattr(teacher.config, "hidden_act") else "gelu",
+        activation=layout.activation(teacher),
         pad_token_id=teacher.config.pad_token_id,
         attention_dropout=0.0,
         seq_classif_dropout=0.1,

@@ -1,7 +1,7 @@
 """TinyBERT (arXiv 1909.10351): a BERT of any depth and width, a stock BERT checkpoint.
 
-- `start: teacher` copies the mapped layers where the width is the teacher's, and narrows them where it is smaller
-  (`narrow`), because a student that starts from random weights on a small data set may stay at chance.
+- `start: teacher` narrows the mapped layers to the student's width (`narrow`; at the teacher's own width that changes
+  nothing they compute), because a student that starts from random weights on a small data set may stay at chance.
 - `start: random` is the paper's task distillation without general distillation.
 """
 
@@ -34,6 +34,7 @@ def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
         hidden_size=hidden,
         num_attention_heads=number,
         intermediate_size=intermediate,
+        hidden_act=layout.activation(teacher),
         pad_token_id=teacher.config.pad_token_id,
         layer_norm_eps=getattr(teacher.config, "layer_norm_eps", 1e-12),
         attention_probs_dropout_prob=0.0,

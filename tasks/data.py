@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import recipe
+from ..errors import AttarError
 from ..files import value_digest
 from . import assistant, table
 from .encoding import Encoder, Features
@@ -23,11 +24,20 @@ from .text import TextTask
 
 @dataclass(frozen=True)
 class Data:
-    """Examples by split; `test` may be empty."""
+    """Examples by split, of which `test` may be empty, and the labels of all training rows, sorted.
+
+    A label of a row that was set aside or left out by `limit` is a class too. The digests are of the rows alone.
+    """
 
     train: list[Example]
     dev: list[Example]
     test: list[Example]
+    labels: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Rows of each split that has some."""
+        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {name: len(rows) for name, rows in splits.items() if rows}
 
     def splits(self) -> dict[str, list[Example]]:
         """The splits that are scored."""
@@ -53,15 +63,22 @@ def load(task: recipe.Task, seed: int = 0) -> Data:
         train = table.read(task.train, task)
         dev = table.read(task.dev, task) if task.dev else []
         test = table.read(task.test, task) if task.test else []
+    labels = sorted({row.label for row in train})
     chooser = random.Random(seed)
     if not dev:
         order = chooser.sample(range(len(train)), len(train))
         held = set(order[: max(1, round(task.holdout * len(train)))])
         dev = [row for number, row in enumerate(train) if number in held]
         train = [row for number, row in enumerate(train) if number not in held]
+        if not train:
+            raise AttarError(
+                f"of {len(dev)} training rows none is left beside dev",
+                where="task.holdout",
+                fix="give more rows or a dev file",
+            )
     if task.limit and task.limit < len(train):
         train = [train[number] for number in sorted(chooser.sample(range(len(train)), task.limit))]
-    return Data(train, dev, test)
+    return Data(train, dev, test, labels)
 
 
 def _assistant(split: str) -> list[Example]:

@@ -46,7 +46,10 @@ class Encoder:
     def encode(self, pairs: Sequence[tuple[str, str | None]]) -> list[Features]:
         """Encode texts, or pairs of texts, with the special pieces of the model."""
         inputs = [text if other is None else (text, other) for text, other in pairs]
-        encodings = self.tokenizer.encode_batch(inputs)
+        try:
+            encodings = self.tokenizer.encode_batch(inputs)
+        except TypeError:  # half of a surrogate pair: Python holds it, UTF-8 and the library do not
+            raise AttarError("a text holds a character that is not Unicode (a lone surrogate)") from None
         return [Features(e.ids, e.type_ids, bool(e.overflowing)) for e in encodings]
 
 

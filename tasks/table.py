@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import AttarError, nearest
+from ..files import explain_os_errors
 from ..recipe import Split, Task, expand
 
 Row = tuple[str, dict[str, Any]]  # where it stands, column -> value
@@ -53,7 +54,10 @@ def _format(split: Split) -> str:
         return split.format
     formats = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "tsv"}
     path = expand(split.path)
-    return formats.get(path.suffix.lower(), "tsv") if path.is_file() or path.suffix else "dataset"
+    with explain_os_errors(path, reading=True):
+        if path.is_dir():
+            return "dataset"
+        return formats.get(path.suffix.lower(), "tsv") if path.is_file() or path.suffix else "dataset"
 
 
 def _file_rows(split: Split) -> Iterator[Row]:
@@ -69,12 +73,13 @@ def _file_rows(split: Split) -> Iterator[Row]:
 
 def _decode(path: Path, encoding: str) -> str:
     """The text of a file without its byte-order mark."""
+    if path.is_dir():
+        raise AttarError("this is a folder", where=str(path), fix="a data set needs `format: dataset`")
     try:
-        data = path.read_bytes()
+        with explain_os_errors(path, reading=True):
+            data = path.read_bytes()
     except FileNotFoundError:
         raise AttarError("no such file", where=str(path), fix="set its path in the recipe or with --set") from None
-    except IsADirectoryError:
-        raise AttarError("this is a folder", where=str(path), fix="a data set needs `format: dataset`") from None
     if not data.strip():
         raise AttarError("the file is empty", where=str(path))
     try:
@@ -84,7 +89,7 @@ def _decode(path: Path, encoding: str) -> str:
         raise AttarError(
             f"a byte that is not {encoding}", where=f"{path}:{line}", fix="set `encoding`, for example latin-1"
         ) from None
-    except LookupError:
+    except (LookupError, ValueError):  # some codecs of Python decode no text
         raise AttarError(f"unknown encoding {encoding!r}", where=str(path)) from None
 
 
@@ -116,6 +121,8 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[Row]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise AttarError(f"not valid JSON: {error.msg}", where=f"{path}:{number}") from None
+        except (ValueError, RecursionError):  # a number of thousands of digits, brackets within brackets
+            raise AttarError("this JSON is too large to read", where=f"{path}:{number}") from None
         if not isinstance(row, dict):
             raise AttarError("a line must be one JSON object", where=f"{path}:{number}")
         yield f"{path}:{number}", row
@@ -138,22 +145,32 @@ def _dataset_rows(split: Split) -> Iterator[Row]:
     except ImportError:
         raise AttarError("reading data sets needs `datasets`", fix='pip install "attar[compress]"') from None
     path = expand(split.path)
+    if not path.exists() and (path.is_absolute() or split.path.startswith(("$", "~", "."))):
+        raise AttarError("no such folder", where=str(path), fix="set its path in the recipe or with --set")
     try:
         if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
             loaded = datasets.load_from_disk(str(path))
-            data = loaded[split.split] if split.split else loaded
         else:
             source = str(path) if path.exists() else split.path
-            data = datasets.load_dataset(source, split.config, split=split.split or "train")
+            loaded = datasets.load_dataset(source, split.config, split=split.split)
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the data set does not load: {error}", where=split.path) from None
-    if isinstance(data, dict):
-        raise AttarError("the data set has several splits", where=split.path, fix="set `split`")
+    data = _one_split(loaded, split) if isinstance(loaded, dict) else loaded
     names = {name: feature.names for name, feature in data.features.items() if isinstance(feature, datasets.ClassLabel)}
     for number, row in enumerate(data):
-        for name, words in names.items():
-            row[name] = words[row[name]] if row[name] >= 0 else row[name]
+        for name, words in names.items():  # -1 marks a row without a label
+            row[name] = words[row[name]] if row[name] is not None and row[name] >= 0 else None
         yield f"{split.path}[{number}]", row
+
+
+def _one_split(splits: dict[str, Any], split: Split) -> Any:
+    """The named split, or the only one; which of several is meant is not guessed."""
+    if split.split is None and len(splits) > 1:
+        raise AttarError("the data set has several splits", where=split.path, fix=f"set `split`: {', '.join(splits)}")
+    name = split.split or next(iter(splits))
+    if name not in splits:
+        raise AttarError(f"no split {name!r}", where=split.path, fix=nearest(name, splits))
+    return splits[name]
 
 
 def _column(row: dict[str, Any], wanted: str | Sequence[str], where: str, role: str) -> str:
@@ -170,11 +187,21 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     value = row.get(column)
     if not isinstance(value, str) or not value.strip():
         raise AttarError(f"the column {column!r} holds no text", where=where)
-    return value
+    return _unicode(value, column, where)
 
 
 def _label(row: dict[str, Any], column: str, where: str) -> str:
     value = row.get(column)
-    if value is None or not str(value).strip():
-        raise AttarError(f"the column {column!r} holds no label", where=where)
-    return str(value).strip()
+    if value is None or isinstance(value, (list, dict)) or not str(value).strip():
+        raise AttarError(f"the column {column!r} holds no label", where=where, fix="every row needs one")
+    return _unicode(str(value).strip(), column, where)
+
+
+def _unicode(value: str, column: str, where: str) -> str:
+    """JSON can write half of a surrogate pair, which no tokenizer and no file can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        what = f"the column {column!r} holds a character that is not Unicode (a lone surrogate)"
+        raise AttarError(what, where=where) from None
+    return value

@@ -1,7 +1,7 @@
 """Classification and regression over a text or a pair of texts.
 
-- A class's index is its place among the sorted labels of the training rows (numbers sort as numbers); the dev and
-  test rows may use no other.
+- A class's index is its place among the sorted labels of all training rows (numbers sort as numbers), those
+  set aside as dev too; the dev and test rows may use no other.
 - The model head is the stock sequence-classification head: one logit per class, or one output for regression.
 """
 
@@ -19,19 +19,33 @@ from .table import Example
 
 
 class TextTask:
-    """What is learnt: turns labels into targets and outputs into scores."""
+    """What is learnt: turns labels into targets and outputs into scores.
 
-    def __init__(self, spec: recipe.Task, train: Sequence[Example]) -> None:
+    `labels` are further labels of the training rows: of those that were set aside or left out.
+    """
+
+    def __init__(self, spec: recipe.Task, train: Sequence[Example], labels: Sequence[str] = ()) -> None:
         self.kind = spec.kind
         self.metric: str = spec.metric or "accuracy"
         self.pair = train[0].text_pair is not None
-        self.classes = _classes(train) if self.kind == "classification" else []
+        self.classes = _classes(train, labels) if self.kind == "classification" else []
         self.labels = [spec.label_names.get(name, name) for name in self.classes]
         self._index = {name: number for number, name in enumerate(self.classes)}
         for name in spec.label_names:
             if self.classes and name not in self._index:
                 fix = nearest(name, self.classes)
                 raise AttarError(f"the label {name!r} is in no training row", where="task.label_names", fix=fix)
+        twice = next((name for place, name in enumerate(self.labels) if name in self.labels[:place]), None)
+        if twice is not None:
+            raise AttarError(f"two labels have the name {twice!r}", where="task.label_names")
+
+    def follow(self, names: Sequence[str]) -> None:
+        """Number the classes as `names` does, where those are the same names: a model may have its own order."""
+        if set(names) == set(self.labels):
+            pairs = dict(zip(self.labels, self.classes, strict=True))
+            self.labels = list(names)
+            self.classes = [pairs[name] for name in names]
+            self._index = {name: number for number, name in enumerate(self.classes)}
 
     @property
     def outputs(self) -> int:
@@ -64,8 +78,8 @@ class TextTask:
         return self._index[example.label]
 
 
-def _classes(train: Sequence[Example]) -> list[str]:
-    names = {example.label for example in train}
+def _classes(train: Sequence[Example], labels: Sequence[str]) -> list[str]:
+    names = {example.label for example in train} | set(labels)
     if len(names) < 2:
         raise AttarError(f"only one class, {names.pop()!r}", where=train[0].where, fix="check task.label")
     if len(names) > 1000:
@@ -73,9 +87,12 @@ def _classes(train: Sequence[Example]) -> list[str]:
             f"{len(names)} classes", where=train[0].where, fix="for a score set `kind: regression`, or check task.label"
         )
     try:
-        return sorted(names, key=float)
+        numbers = {name: float(name) for name in names}
     except ValueError:
         return sorted(names)
+    if not np.isfinite(list(numbers.values())).all():  # `nan` and `inf` are words
+        return sorted(names)
+    return sorted(names, key=lambda name: (numbers[name], name))  # `1` and `1.0` are two labels
 
 
 def _number(example: Example) -> float:

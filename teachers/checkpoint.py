@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from ..errors import AttarError
 from ..files import folder_digest
+from . import layout
 
 # What the libraries print while loading would stand between the user and our own progress.
 transformers.logging.set_verbosity_error()
@@ -28,6 +29,7 @@ transformers.logging.disable_progress_bar()
 
 FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+NEW_HEAD = re.compile(r"pooler|classifier")
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors$")
 
 
@@ -86,8 +88,9 @@ def classifier(
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if attention_dropout is not None and hasattr(config, name):
                 setattr(config, name, attention_dropout)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             source,
+            output_loading_info=True,
             config=config,
             use_safetensors=True,
             trust_remote_code=False,
@@ -98,7 +101,24 @@ def classifier(
         raise
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the model does not load: {error}", where=str(source)) from None
+    # What a checkpoint lacks is filled with random numbers; only a head that is to be trained may be new.
+    missing = sorted(name for name in report["missing_keys"] if outputs is None or not NEW_HEAD.search(name))
+    if missing:
+        raise AttarError(
+            f"the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+            where=str(source),
+            fix="set teacher.finetune: true" if all(NEW_HEAD.search(name) for name in missing) else "",
+        )
     return model
+
+
+def classes(source: Path | str) -> list[str]:
+    """The names of a classifier's outputs, in their order, as its configuration states them."""
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        raise AttarError(f"the configuration does not load: {error}", where=str(source)) from None
+    return [str(config.id2label[number]) for number in sorted(config.id2label)]
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:
@@ -124,7 +144,7 @@ def save_tokenizer(source: Path | str, folder: Path) -> None:
 
 
 def licence(source: Path | str) -> str:
-    """The licence as the checkpoint states it: model card front matter, licence file or package metadata."""
+    """The licence as the checkpoint's files state it: the model card's front matter, or a licence file."""
     if isinstance(source, str):
         return "unknown: not stated in the files at hand"
     card = source / "README.md"
@@ -147,9 +167,8 @@ def takes(model: PreTrainedModel) -> tuple[str, ...]:
 
 
 def positions(config: Any) -> int:
-    """How many pieces the model can hold; RoBERTa's table starts after its padding index."""
-    limit = int(config.max_position_embeddings)
-    return limit - config.pad_token_id - 1 if config.model_type in ("roberta", "xlm-roberta") else limit
+    """How many pieces the model can hold."""
+    return int(config.max_position_embeddings) - layout.position_offset(config)
 
 
 def unique_parameters(model: PreTrainedModel) -> int:

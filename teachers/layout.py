@@ -91,13 +91,18 @@ def shape(model: PreTrainedModel) -> Shape:
         sizes = (config.n_layers, config.dim, config.n_heads, config.hidden_dim)
     else:
         sizes = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size)
-    offset = _offset(model)
+    offset = position_offset(config)
     segments = getattr(config, "type_vocab_size", 0)
     return Shape(*sizes, config.vocab_size, config.max_position_embeddings - offset, segments)
 
 
-def _offset(model: PreTrainedModel) -> int:
-    config = model.config
+def activation(model: PreTrainedModel) -> str:
+    """The feed-forward layers' activation, whatever the config calls it."""
+    return str(getattr(model.config, "hidden_act", None) or model.config.activation)
+
+
+def position_offset(config: Any) -> int:
+    """Where position 0 stands in the table: RoBERTa's starts after its padding index."""
     return config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
 
 
@@ -121,14 +126,14 @@ def read(model: PreTrainedModel) -> Weights:
         raise AttarError("a teacher with factorized embeddings cannot start a student", fix="set student.start: random")
     found = dict(encoder(model).named_parameters())
     weights = {name: found[place].detach().clone() for name, place in _places(model).items()}
-    weights["position"] = weights["position"][_offset(model) :]
+    weights["position"] = weights["position"][position_offset(model.config) :]
     return weights
 
 
 def write(model: PreTrainedModel, weights: Weights) -> None:
     """Put weights into the encoder; a name the model has and `weights` lacks keeps its value."""
     found = dict(encoder(model).named_parameters())
-    offset = _offset(model)
+    offset = position_offset(model.config)
     with torch.no_grad():
         for name, place in _places(model).items():
             if name in weights:

@@ -44,19 +44,18 @@ def teach(spec: recipe.Recipe, data: Data, task: TextTask, folder: Path, progres
                 where="teacher.finetune",
                 fix="set teacher.finetune: true",
             )
-        _same_order(model.config.id2label, task)
     limit = checkpoint.positions(model.config)
     if spec.task.max_length > limit:
         raise AttarError(f"the teacher holds {limit} pieces", where="task.max_length", fix=f"set it to {limit}")
     model.to(training.device())
     splits = {name: encode(rows, task, encoder) for name, rows in data.splits().items()}
+    train = {"train": encode(data.train, task, encoder)}
     curves = []
     if spec.teacher.finetune:
-        train = encode(data.train, task, encoder)
         work = folder / "checkpoints"
         state = finetune(
             model,
-            train,
+            train["train"],
             splits["dev"],
             task,
             encoder.pad_id,
@@ -65,30 +64,19 @@ def teach(spec: recipe.Recipe, data: Data, task: TextTask, folder: Path, progres
             folder=work,
             progress=progress,
         )
-        curves.append(curve("teach", "finetune", len(train.features), state))
+        curves.append(curve("teach", "finetune", len(data.train), state))
     model.to("cpu")
     checkpoint.save(model, folder)
     return {
         "training": curves,
         "scores": score(model, splits, task, encoder.pad_id),
         "rows": {name: len(rows.features) for name, rows in splits.items()},
-        "truncated": {name: rows.truncated for name, rows in splits.items()},
+        "truncated": {name: rows.truncated for name, rows in (train | splits).items()},
         "parameters": checkpoint.unique_parameters(model),
         "source": spec.teacher.model,
         "licence": checkpoint.licence(source),
         "weights": checkpoint.digest(source),
     }
-
-
-def _same_order(names: dict[int, str], task: TextTask) -> None:
-    """A teacher that is taken as it is must number the classes as the task does, where both know them by name."""
-    theirs = [names[number] for number in sorted(names)]
-    if set(theirs) == set(task.labels) and theirs != task.labels:
-        raise AttarError(
-            f"the teacher's classes are {', '.join(theirs)}; the task has them as {', '.join(task.labels)}",
-            where="teacher.finetune",
-            fix="set teacher.finetune: true, or rename the labels with task.label_names",
-        )
 
 
 def curve(stage: str, phase: str, examples: int, state: training.State) -> dict[str, Any]:

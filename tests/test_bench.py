@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -137,8 +139,6 @@ def test_cost_counts_the_models_memory_and_not_the_librarys(
 
 
 def test_bundles_get_short_names_that_differ(bundle_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     other = Path(shutil.copytree(bundle_folder, tmp_path / "other" / "bundle"))
     names = [one.name for one in compare.contenders([bundle_folder, other])]
     assert names == ["tiny/model.onnx", "other/model.onnx"]
@@ -148,6 +148,41 @@ def test_bundles_get_short_names_that_differ(bundle_folder: Path, tmp_path: Path
         compare.contenders([bundle_folder, bundle_folder])
     with pytest.raises(UsageError, match="reads no 64 pieces"):
         compare.contenders([bundle_folder], [64])
+
+
+def test_a_file_of_two_runtimes_takes_part_once_or_under_two_names(bundle_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle_folder, tmp_path / "two"))
+    words = json.loads((copy / "manifest.json").read_text("utf-8"))
+    first = words["artefacts"][0]
+    words["artefacts"].append(first | {"runtime": "litert"})
+    (copy / "manifest.json").write_text(json.dumps(words), "utf-8")
+    assert [(one.name, one.runtime) for one in compare.contenders([copy])] == [("model.onnx", "onnxruntime")]
+    every = compare.contenders([copy], [8], every=True)
+    assert [one.name for one in every] == ["model.onnx in onnxruntime", "model.ort", "model.onnx in litert"]
+    problems: list[str] = []
+    found = compare.compare(every, [1], 1, 2, on_failure=problems.append)
+    assert list(found) == ["model.onnx in onnxruntime", "model.ort"]
+    assert len(problems) == 1 and problems[0].startswith("model.onnx in litert: at length 8: ")
+
+
+def test_a_static_artefact_takes_part_at_its_own_length(bundle_folder: Path, tmp_path: Path) -> None:
+    """The lengths of a bundle whose default is a static file; 48 is neither usual nor its `max_length`."""
+    copy = Path(shutil.copytree(bundle_folder, tmp_path / "static"))
+    words = json.loads((copy / "manifest.json").read_text("utf-8"))
+    words["artefacts"][0]["length"] = 48
+    (copy / "manifest.json").write_text(json.dumps(words), "utf-8")
+    static, free = compare.contenders([copy], every=True)
+    found = compare.compare([static, free], [1], 1, 2)
+    assert [one.length for one in found[static.name].latencies] == [48]
+    assert [one.length for one in found[free.name].latencies] == [16, 32]  # max_length
+    assert found[static.name].peak_memory and all(one.ratio is None for one in found[free.name].latencies)
+
+
+def test_without_a_reference_there_are_no_ratios(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
+    models = [Contender("a", onnx_file, "onnxruntime"), Contender("b", onnx_file, "onnxruntime")]
+    found = latency.measure(models, queries, [1], 1, 2, reference=False)
+    assert [one.ratio for several in found.values() for one in several] == [None] * 4
+    assert latency.measure([], queries, [1], 1, 2) == {}
 
 
 def test_the_machine_is_described_without_its_owner() -> None:

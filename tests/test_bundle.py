@@ -13,7 +13,7 @@ from attar.benchmarks.record import Check
 from attar.errors import AttarError, UsageError
 from attar.export import bundle, manifest
 from attar.export.manifest import TaskCard
-from attar.export.predict import Predictor, read_texts, softmax
+from attar.export.predict import Predictor, read_texts, select, softmax
 from attar.files import file_digest
 from conftest import LABELS, MAX_LENGTH, SENTENCES, TOLERANCE, tiny_bundle, tiny_teacher
 from hypothesis import given
@@ -53,7 +53,7 @@ def test_a_failed_build_leaves_the_old_bundle_and_no_rest(copy: Path, bundle_fol
     sources = {name: bundle_folder / name for name in old.files}
     with pytest.raises(AttarError, match=r"model\.ort"):
         bundle.build(copy, old, {name: path for name, path in sources.items() if name != "model.ort"})
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(AttarError, match="nowhere"):
         bundle.build(copy, old, sources | {"extra.txt": copy / "nowhere"})
     with pytest.raises(AttarError, match="leads out"):
         bundle.build(copy, old, sources | {"../escape": copy / "golden.jsonl"})
@@ -147,6 +147,17 @@ def wrong_golden(folder: Path, **change: object) -> None:
         (lambda folder: wrong_golden(folder, input_ids=[2, 3]), "golden examples", "golden.jsonl:3"),
         (lambda folder: wrong_golden(folder, text="other words"), "tokenizer", "golden.jsonl:3"),
         (lambda folder: wrong_golden(folder, text=5), "golden examples", "golden.jsonl:3"),
+        (
+            lambda folder: wrong_golden(folder, input_ids=[2**70], token_type_ids=[0]),
+            "golden examples",
+            "golden.jsonl:3",
+        ),
+        (lambda folder: edit(folder, lambda words: words["tokenizer"].update(max_length=-1)), "tokenizer", ""),
+        (
+            lambda folder: edit(folder, lambda words: words["files"].update({"a\0b": words["files"]["golden.jsonl"]})),
+            "a\0b",
+            "null",
+        ),
     ],
 )
 def test_damage_is_one_line_under_its_name(copy: Path, damage: Callable[[Path], None], name: str, word: str) -> None:
@@ -224,6 +235,54 @@ def test_texts_of_a_file(tmp_path: Path) -> None:
     file.write_text("one\ttwo\nthree\n", "utf-8")
     with pytest.raises(UsageError, match=r"texts\.txt:2: .*tab"):
         read_texts(str(file), pair=True)
+
+
+def test_only_a_newline_ends_a_line(copy: Path, tmp_path: Path) -> None:
+    """U+2028, U+0085 and others may stand inside a text, raw in JSON too."""
+    odd = "play\u2028some\u0085quiet\x1cmusic"
+    lines = (copy / "golden.jsonl").read_text("utf-8").split("\n")
+    lines[0] = json.dumps(json.loads(lines[0]) | {"text": odd}, ensure_ascii=False)
+    (copy / "golden.jsonl").write_text("\n".join(lines), "utf-8")
+    examples = bundle.golden_examples(copy, manifest.load(copy))
+    assert [one.text for one in examples] == [odd, *SENTENCES[1:]]
+    file = tmp_path / "texts.txt"
+    file.write_bytes(f"\ufeff{odd}\r\nplay\r\n".encode())
+    assert read_texts(str(file), pair=False) == [(odd, None), ("play", None)]
+    (copy / "golden.jsonl").write_text("", "utf-8")
+    with pytest.raises(AttarError, match="holds no example"):
+        bundle.golden_examples(copy, manifest.load(copy))
+
+
+def again(folder: Path, *runtimes: str) -> None:
+    """List the first artefact once for each of these runtimes."""
+
+    def change(words: dict) -> None:  # type: ignore[type-arg]
+        first = words["artefacts"][0]
+        words["artefacts"] = [*({**first, "runtime": runtime} for runtime in runtimes), *words["artefacts"][1:]]
+
+    edit(folder, change)
+
+
+def test_of_two_runtimes_the_first_that_is_installed_answers(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is not there is played by a name that nobody gave to a package."""
+    again(copy, "onnxruntime", "litert")
+    assert Predictor(copy).artefact.runtime == "onnxruntime"
+    again(copy, "litert", "onnxruntime")
+    assert select(manifest.load(copy), "model.onnx").runtime == "litert"
+    monkeypatch.setitem(bundle.DISTRIBUTIONS, "litert", "no-such-package-of-attar")
+    assert Predictor(copy).artefact.runtime == "onnxruntime"
+    monkeypatch.setitem(bundle.DISTRIBUTIONS, "onnxruntime", "no-such-package-of-attar")
+    assert select(manifest.load(copy), "model.onnx").runtime == "litert"  # its error says what to install
+
+
+def test_a_file_of_two_runtimes_is_checked_in_each_under_its_name(copy: Path) -> None:
+    again(copy, "onnxruntime", "litert")
+    checks = {check.name: check.passed for check in bundle.verify(copy) if check.name.endswith("answers")}
+    assert checks == {
+        "model.onnx in onnxruntime answers": True,
+        "model.onnx in litert answers": False,  # it cannot load ONNX
+        "model.ort answers": True,
+    }
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 8), elements=st.floats(-(2.0**99), 2.0**99, width=32)))

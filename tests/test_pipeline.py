@@ -242,6 +242,59 @@ def test_a_teacher_may_be_taken_as_it_is(home: Path, run: Path) -> None:
     shutil.rmtree(out)
 
 
+def test_a_teacher_with_classes_in_its_own_order_keeps_them(home: Path, run: Path) -> None:
+    """The same model with its outputs (and their names) turned round answers the same."""
+    from safetensors.torch import load_file, save_file
+
+    turned = home / "turned"
+    shutil.copytree(run / "teacher", turned)
+    weights = load_file(turned / "model.safetensors")
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = weights[name].flip(0).contiguous()
+    save_file(weights, turned / "model.safetensors", {"format": "pt"})
+    config = json.loads((turned / "config.json").read_text("utf-8"))
+    names = list(config["id2label"].values())[::-1]
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: n for n, name in enumerate(names)}}
+    (turned / "config.json").write_text(json.dumps(config), "utf-8")
+    out = home / "runs" / "turned"
+    words = ["teach", str(home / "recipe.yaml"), "--out", str(out), "--quiet", "--set", "teacher.finetune=false"]
+    assert main([*words, "--set", f"teacher.model={turned}"]) == 0
+    found, taught = (json.loads((folder / "stages" / "teach.json").read_text("utf-8")) for folder in (out, run))
+    assert found["results"]["scores"] == pytest.approx(taught["results"]["scores"])
+    shutil.rmtree(out)
+
+
+def test_a_teacher_without_a_head_cannot_be_taken_as_it_is(
+    home: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    bare = home / "bare"
+    shutil.copytree(run / "teacher", bare)
+    weights = {n: w for n, w in load_file(bare / "model.safetensors").items() if not n.startswith("classifier")}
+    save_file(weights, bare / "model.safetensors", {"format": "pt"})
+    out = home / "runs" / "bare"
+    words = ["teach", str(home / "recipe.yaml"), "--out", str(out), "--quiet", "--set", f"teacher.model={bare}"]
+    assert main([*words, "--set", "teacher.finetune=false"]) == 1
+    assert "the weights lack classifier" in capsys.readouterr().err
+    assert main([*words, "--set", "teacher.training.epochs=1"]) == 0
+    weights = {n: w for n, w in weights.items() if "layer.1.attention.self.query" not in n}
+    save_file(weights, bare / "model.safetensors", {"format": "pt"})
+    assert main(words) == 1
+    assert "the weights lack bert.encoder.layer.1.attention.self.query.bias" in capsys.readouterr().err
+    shutil.rmtree(out)
+
+
+def test_a_folder_with_other_things_is_not_a_run(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "thesis.txt").write_text("years of work", "utf-8")
+    assert main(["compress", str(home / "recipe.yaml"), "--out", str(tmp_path), "--quiet"]) == 2
+    assert "other things than a run" in capsys.readouterr().err
+    assert (tmp_path / "teacher" / "thesis.txt").read_text("utf-8") == "years of work"
+
+
 @pytest.mark.parametrize("kind", ["regression", "pair"])
 def test_other_tasks_take_the_same_road(home: Path, tmp_path: Path, kind: str) -> None:
     """A regression over pairs, a classification of pairs."""

@@ -69,6 +69,10 @@ def test_of_several_column_names_the_first_present(tmp_path: Path) -> None:
         ("a.csv", b'label,text\n1,"open\n', ":2", ""),
         ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": \n', ":2", "not valid JSON"),
         ("a.jsonl", b"[1]\n", ":1", "one JSON object"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "\\ud83d", "label": 1}\n', ":2", "lone surrogate"),
+        ("a.jsonl", b'{"text": "a", "label": "\\ud83d"}\n', ":1", "lone surrogate"),
+        ("a.jsonl", b'{"text": "a", "label": [1]}\n', ":1", "no label"),
+        ("a.jsonl", b'{"text": "a", "label": ' + b"1" * 5000 + b"}\n", ":1", "too large"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: bytes, line: str, words: str) -> None:
@@ -112,14 +116,97 @@ def test_a_regression_needs_numbers(tmp_path: Path) -> None:
         TextTask(spec, rows).targets(rows)
 
 
-def test_a_dataset_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["", "$HERE/", "~/"])
+def test_a_dataset_folder(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HERE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
-    rows = {"text": ["a", "b"], "label": [1, 0]}
-    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features=features)}).save_to_disk(tmp_path / "ds")
-    assert [row.label for row in read(tmp_path / "ds", split="train")] == ["yes", "no"]
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    other = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, -1]}, features=features)
+    datasets.DatasetDict({"train": rows, "test": other}).save_to_disk(tmp_path / "ds.v1")
+    folder = Path(f"{name or str(tmp_path) + '/'}ds.v1")
+    assert [row.label for row in read(folder, split="train")] == ["yes", "no"]
+    with pytest.raises(AttarError, match="set `split`: train, test"):
+        read(folder)
+    with pytest.raises(AttarError, match="did you mean 'train'"):
+        read(folder, split="trian")
+    with pytest.raises(AttarError, match=r"ds\.v1\[1\].*no label"):
+        read(folder, split="test")
+    with pytest.raises(AttarError, match="no such folder"):
+        read(Path(f"{name or str(tmp_path) + '/'}none"), format="dataset")
+
+
+def test_a_folder_of_files_with_several_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\na,x\nb,y\n", "utf-8")
+    assert [row.label for row in read(folder)] == ["x", "y"]
+    (folder / "test.csv").write_text("text,label\nc,x\n", "utf-8")
     with pytest.raises(AttarError, match="set `split`"):
-        read(tmp_path / "ds")
+        read(folder)
+    assert [row.text for row in read(folder, split="test")] == ["c"]
+
+
+def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path, words in (
+        (tmp_path / "file" / "train.tsv", "not a directory"),
+        (tmp_path / f"{'x' * 300}.tsv", "name too long"),
+    ):
+        with pytest.raises(AttarError, match=words):
+            read(path)
+
+
+def test_classes_are_those_of_all_training_rows(tmp_path: Path) -> None:
+    """A label that stands once is a class wherever that row ends: in train, in dev, or left out by `limit`."""
+    path = tmp_path / "a.tsv"
+    rows = [f"{n % 2}\ttext {n}\n" for n in range(40)] + ["rare\tonce\n"]
+    path.write_text("label\ttext\n" + "".join(rows), "utf-8")
+    spec = task(path, holdout=0.3, limit=10)
+    places = set()
+    for seed in range(20):
+        found = data.load(spec, seed)
+        learnt = TextTask(spec, found.train, found.labels)
+        assert learnt.classes == ["0", "1", "rare"]
+        for split in found.splits().values():
+            learnt.targets(split)
+        places.add(
+            next((n for n, split in vars(found).items() if "rare" in [getattr(r, "label", "") for r in split]), "")
+        )
+        assert found.counts() == {"train": 10, "dev": 12}
+        assert found.digests() == data.Data(found.train, found.dev, found.test).digests()
+    assert {"dev", ""} <= places
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["1.0", "10", "1", "2"], ["1", "1.0", "2", "10"]),
+        (["10", "nan", "9"], ["10", "9", "nan"]),
+        (["10", "1e999", "9"], ["10", "1e999", "9"]),
+        (["b", "10", "9"], ["10", "9", "b"]),
+    ],
+)
+def test_the_order_of_classes_is_fixed(labels: list[str], order: list[str]) -> None:
+    rows = [table.Example("text", None, label, "x:1") for label in labels]
+    for turn in range(len(rows)):
+        assert TextTask(Task(builtin="assistant"), rows[turn:] + rows[:turn]).classes == order
+
+
+def test_two_labels_may_not_share_a_name() -> None:
+    rows = [table.Example("text", None, label, "x:1") for label in ("0", "1")]
+    with pytest.raises(AttarError, match="two labels have the name 'same'"):
+        TextTask(Task(builtin="assistant", label_names={"0": "same", "1": "same"}), rows)
+
+
+@pytest.mark.parametrize(("rows", "holdout"), [(1, 0.1), (10, 0.99)])
+def test_a_holdout_that_leaves_nothing(tmp_path: Path, rows: int, holdout: float) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("label\ttext\n" + "1\tx\n" * rows, "utf-8")
+    with pytest.raises(AttarError, match=r"task\.holdout: .*none is left"):
+        data.load(task(path, holdout=holdout))
 
 
 def test_the_holdout_is_seeded_and_disjoint(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from attar import recipe
-from attar.errors import UsageError
+from attar.errors import AttarError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +50,25 @@ def test_every_default_is_in_the_resolved_recipe(tmp_path: Path) -> None:
         (SMALL + "student:\n  layers: two\n", 6, "student.layers"),
         (SMALL + "student: [\n", 6, "YAML"),
         (SMALL.replace("32", "600"), 4, "task.max_length"),
+        (
+            SMALL + "teacher:\n  training:\n    learning_rate: 1.0\ndistil:\n  prediction:\n    learning_rate: -1\n",
+            10,
+            "distil.prediction.learning_rate",
+        ),
+        (SMALL + "distil:\n  prediction: {epochs: 1,\n    soft: -1}\n", 7, "distil.prediction.soft"),
+        (SMALL + "student:\n  layer_map:\n    - 1\n    - x\n", 6, "student.layer_map: "),
+        (SMALL + "student: {layers: 2}\nseed: 1\nstudent: {}\n", 7, "'student' stands twice"),
+        (SMALL + "distil:\n  prediction: {soft: 0}\n", 6, "nothing would be learnt"),
+        (SMALL + "distil:\n  intermediate: {embedding: 0, hidden: 0, attention: 0}\n", 6, "nothing would be learnt"),
+        (SMALL + "  dev: {path: dev.tsv}\n", 2, "`builtin`"),
+        (SMALL + "  label_names: {0: no}\n", 5, "in quotes"),
+        (SMALL + "  text: []\n", 5, "task.text: "),
+        (SMALL + "export:\n  onnx: [int8, int8]\n", 6, "int8 stands twice"),
+        (SMALL + "export:\n  lengths: []\n", 6, "at least 1"),
+        (SMALL + "measure:\n  threads: []\n", 6, "at least 1"),
+        (SMALL + "measure:\n  lengths: [16, 32, 16]\n", 6, "16 stands twice"),
+        (SMALL + "seed: 4294967296\n", 5, "4294967295"),
+        (SMALL + "export:\n  tolerance: .inf\n", 6, "finite"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, text: str, line: int, words: str) -> None:
@@ -69,6 +88,57 @@ def test_settings_reach_any_key(tmp_path: Path) -> None:
     for wrong in ("student.layers", "=4", "name.x=1", "student.layers=["):
         with pytest.raises(UsageError):
             recipe.load(path, [wrong])
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        (["student.layers=two"], "--set student.layers: "),
+        (["seed=1", "distil.prediction.soft=0", "student.layers=3"], "--set distil.prediction.soft: "),
+        (["task.max_length=128", "seed=1"], "--set task.max_length: "),
+        (["name=2020-99-99"], "--set name=2020-99-99: "),
+        (["export.lengths=[32, 32]"], "--set export.lengths: "),
+        (["task.dev.format=tsv"], "--set task.dev.format: "),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_a_line_of_the_file(tmp_path: Path, settings: list[str], place: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe.load(write(tmp_path, SMALL + "student:\n  layers: 2\n"), settings)
+    assert caught.value.line().startswith(place)
+
+
+def test_a_mistake_of_the_file_is_not_blamed_on_a_setting(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"recipe\.yaml:6: student\.layers"):
+        recipe.load(write(tmp_path, SMALL + "student:\n  layers: two\n"), ["student.heads=4", "seed=1"])
+
+
+def test_a_setting_changes_one_of_two_parts_that_yaml_shares(tmp_path: Path) -> None:
+    text = SMALL + "teacher:\n  training: &same {epochs: 5}\ndistil:\n  prediction: *same\n"
+    found = recipe.load(write(tmp_path, text), ["distil.prediction.epochs=1"])
+    assert (found.teacher.training.epochs, found.distil.prediction.epochs) == (5, 1)
+
+
+def test_no_phase_may_have_no_weights() -> None:
+    nothing = {"embedding": 0, "hidden": 0, "attention": 0, "epochs": 0}
+    values = {"name": "x", "task": {"builtin": "assistant", "max_length": 8}, "distil": {"intermediate": nothing}}
+    assert recipe.parse(values).distil.intermediate is not None
+
+
+def test_a_recipe_that_is_no_readable_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    for path, words in (
+        (Path(), "is a directory"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "file" / "x.yaml", "not a directory"),
+        (tmp_path / "loop", "symbolic links"),
+        (tmp_path / ("x" * 300), "name too long"),
+        (tmp_path / "sst2.yaml", "no such recipe"),
+    ):
+        with pytest.raises(AttarError, match=words) as caught:
+            recipe.load(path)
+        assert str(path) in caught.value.line()
+    assert recipe.load(Path("assistant")) == recipe.load(Path("recipes/assistant.yaml"))
 
 
 @pytest.mark.parametrize(

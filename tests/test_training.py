@@ -19,8 +19,11 @@ class Stop(Exception):
     """Stands for a power cut."""
 
 
-def job(folder: Path, stop_at: int | None = None, **plan: object) -> training.Job:
-    """A small classifier with dropout on seeded data; fails on purpose before step `stop_at`."""
+STEPS = 3 * 8  # epochs x batches
+
+
+def job(folder: Path, stop_at: int | None = None, seen: list[int] | None = None, **plan: object) -> training.Job:
+    """A small classifier with dropout on seeded data; fails on purpose before step `stop_at`, counts its steps."""
     torch.manual_seed(0)
     inputs, noise = torch.randn(ROWS, 8), torch.randn(8, 3)
     targets = (inputs @ noise).argmax(1)
@@ -32,6 +35,8 @@ def job(folder: Path, stop_at: int | None = None, **plan: object) -> training.Jo
         if calls == stop_at:
             raise Stop
         calls += 1
+        if seen is not None:
+            seen.append(calls)
         return {"task": nn.functional.cross_entropy(model(inputs[rows]), targets[rows])}
 
     def evaluate() -> training.Scores:
@@ -59,8 +64,10 @@ def test_a_stopped_training_ends_with_the_same_weights(
     with pytest.raises(Stop):
         training.fit(job(tmp_path, stop_at))
     torch.manual_seed(999)  # whatever the process did in between
-    again = job(tmp_path)
+    seen: list[int] = []
+    again = job(tmp_path, seen=seen)
     state = training.fit(again)
+    assert len(seen) == STEPS - stop_at  # it went on, and did not begin again
     expected, whole = undisturbed
     for name, tensor in weights(again.model).items():
         assert torch.equal(tensor, expected[name]), name

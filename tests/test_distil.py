@@ -1,0 +1,123 @@
+"""Distillation: each phase teaches what it says, from the layer it says, and the teacher's answers are never stale."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attar import recipe, students
+from attar.compress import distil
+from attar.errors import UsageError
+from attar.tasks import data, encoding
+from attar.tasks.table import Example
+from attar.tasks.text import TextTask
+from attar.teachers import checkpoint
+from attar.teachers.finetune import answers
+from conftest import LABELS, SENTENCES, tiny_teacher
+from safetensors.numpy import load_file
+
+ROWS = [
+    Example(f"{SENTENCES[n % 8]} {SENTENCES[(n + 3) % 8]}", None, LABELS[n % 8 % 3], f"rows:{n}") for n in range(48)
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_teacher(tmp_path_factory.mktemp("distil") / "model", layers=4)
+
+
+def pair(folder: Path, seed: int = 0, **student: object) -> distil.Pair:
+    teacher = checkpoint.classifier(folder).eval().requires_grad_(False)
+    spec = recipe.Student.model_validate(student)
+    task = TextTask(recipe.Task(builtin="assistant"), ROWS)
+    encoder = encoding.Encoder(folder / "tokenizer.json", 32)
+    rows = data.encode(ROWS, task, encoder)
+    layers = distil.resolve(spec.layer_map, spec.layers or 2, 4)
+    built = students.build(teacher, spec)
+    return distil.Pair(teacher, built, layers, rows, rows, task, encoder.pad_id, seed, lambda what, done, remark: None)
+
+
+def learn_layers(found: distil.Pair, folder: Path, **plan: object) -> list[dict[str, float]]:
+    settings = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-9, **plan}
+    state = distil.learn_layers(found, recipe.Intermediate.model_validate(settings), folder)
+    return [epoch["losses"] for epoch in state.epochs]
+
+
+def without_dropout(found: distil.Pair) -> distil.Pair:
+    for module in found.student.modules():
+        if type(module).__name__ == "Dropout":
+            module.p = 0.0
+    return found
+
+
+def test_a_student_that_is_its_teacher_has_no_loss(folder: Path, tmp_path: Path) -> None:
+    (losses,) = learn_layers(without_dropout(pair(folder, kind="distilbert", layers=4)), tmp_path)
+    assert set(losses) == {"embedding", "hidden", "attention"}
+    assert max(losses.values()) < 1e-6
+
+
+@pytest.mark.parametrize("wrong", [[1, 2, 4, 3], [2, 1, 3, 4]])
+def test_every_layer_learns_from_its_own(folder: Path, tmp_path: Path, wrong: list[int]) -> None:
+    """The same student against swapped teacher layers: both layer losses must see it, the embeddings must not."""
+    found = without_dropout(pair(folder, kind="distilbert", layers=4))
+    found.layers = wrong
+    (losses,) = learn_layers(found, tmp_path)
+    assert losses["hidden"] > 1e-3
+    assert losses["attention"] > 1e-3
+    assert losses["embedding"] < 1e-6
+
+
+def test_weights_scale_their_losses_and_zero_leaves_one_out(folder: Path, tmp_path: Path) -> None:
+    options = {"kind": "tinybert", "layers": 2, "hidden_size": 16, "intermediate_size": 32}
+    (one,) = learn_layers(without_dropout(pair(folder, **options)), tmp_path / "a")
+    (two,) = learn_layers(without_dropout(pair(folder, **options)), tmp_path / "b", hidden=3.0, attention=0.0)
+    assert set(two) == {"embedding", "hidden"}
+    assert two["hidden"] == pytest.approx(3 * one["hidden"], rel=1e-4)
+    assert two["embedding"] == pytest.approx(one["embedding"], rel=1e-4)
+
+
+def test_a_narrow_student_learns_its_teachers_layers(folder: Path, tmp_path: Path) -> None:
+    found = pair(folder, kind="tinybert", layers=2, hidden_size=16, heads=2, intermediate_size=32)
+    epochs = learn_layers(found, tmp_path, epochs=6, learning_rate=5e-3)
+    assert sum(epochs[-1].values()) < 0.7 * sum(epochs[0].values())
+
+
+def test_heads_that_do_not_divide_are_refused(folder: Path, tmp_path: Path) -> None:
+    found = pair(folder, kind="tinybert", layers=2, hidden_size=15, heads=3, intermediate_size=32)
+    with pytest.raises(UsageError, match=r"student\.heads"):
+        learn_layers(found, tmp_path)
+    learn_layers(found, tmp_path, attention=0.0)
+
+
+def agreement(found: distil.Pair) -> float:
+    ours = answers(found.student, found.train.features, found.pad_id).argmax(1)
+    theirs = answers(found.teacher, found.train.features, found.pad_id).argmax(1)
+    return float((ours == theirs).mean())
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(1.0, 0.0), (0.0, 1.0)])
+def test_answers_are_learnt_from_whom_the_weights_say(folder: Path, tmp_path: Path, soft: float, hard: float) -> None:
+    """The teacher is random, so what it says and what is true cannot be confused."""
+    found = pair(folder, kind="distilbert", layers=2, start="random")
+    plan = recipe.Prediction(epochs=25, batch_size=8, learning_rate=2e-3, soft=soft, hard=hard, keep="last")
+    state = distil.learn_answers(found, plan, tmp_path, "teacher")
+    assert set(state.epochs[0]["losses"]) == ({"soft"} if soft else {"hard"})
+    truth = found.task.score(answers(found.student, found.train.features, found.pad_id), found.train.targets)
+    theirs = answers(found.teacher, found.train.features, found.pad_id)
+    teachers_truth = found.task.score(theirs, found.train.targets)["accuracy"]
+    if soft:
+        assert agreement(found) > 0.85
+    else:
+        assert truth["accuracy"] > max(0.85, teachers_truth)
+
+
+def test_the_teachers_answers_are_kept_for_this_teacher_alone(folder: Path, tmp_path: Path) -> None:
+    found = pair(folder, kind="distilbert", layers=2)
+    path = tmp_path / "teacher.safetensors"
+    first = distil.teacher_answers(found, path, "one")
+    assert np.array_equal(first, answers(found.teacher, found.train.features, found.pad_id))
+    found.teacher = tuple_of_zeros = checkpoint.classifier(folder).eval()
+    tuple_of_zeros.classifier.weight.data.zero_()
+    assert np.array_equal(distil.teacher_answers(found, path, "one"), first)  # known: not asked again
+    other = distil.teacher_answers(found, path, "two")
+    assert not np.array_equal(other, first)
+    assert len(load_file(path)) == 1
