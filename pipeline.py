@@ -131,7 +131,10 @@ def _teach_inputs(context: Context) -> Any:
     from .teachers import checkpoint
 
     source = checkpoint.locate(context.recipe.teacher.model)
+    trained = TextTask(context.recipe.task, context.data.train).classes
     return {
+        # Classes of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.
+        **({} if context.task.classes == trained else {"classes": context.task.classes}),
         "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model"}),
         "weights": checkpoint.digest(source),
         "task": context.recipe.task.model_dump(mode="json", include={"kind", "metric", "max_length", "label_names"}),
