@@ -114,7 +114,7 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
     """Run a recipe up to a stage; gives the run's folder and the results by stage."""
     from . import pipeline
     from .benchmarks import progress
-    from .recipe import load
+    from .recipe_file import load
 
     spec = load(path, settings)
     _need_training_libraries()

@@ -1,9 +1,8 @@
 """A run: its stages, what each needs, what can be reused.
 
 - A stage's key is the digest of its version, its part of the recipe, its inputs and the keys of the stages before it.
-  Same key: its folder is reused, from this run or from a sibling run (runs that differ in the student share a teacher).
-- A stage builds in `.work-NAME` and is renamed when whole; then its key and results are written to `stages/NAME.json`.
-  A killed run finds its work folder, with the checkpoints in it, and continues; work of another key is thrown away.
+  Same key: it is reused, from this run or from a sibling run (`slots`), so runs that differ in the student share a
+  teacher.
 - A stage's version is raised when its code changes what it makes.
 """
 
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,18 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from . import recipe
-from .errors import AttarError, UsageError
-from .files import (
-    copy_folder,
-    explain_os_errors,
-    locked,
-    read_json,
-    replace_folder,
-    value_digest,
-    write_json,
-    write_text,
-)
+from .errors import UsageError
+from .files import locked, value_digest, write_text
 from .recipe import Recipe
+from .slots import Slot, obtain
 from .tasks import data as rows
 from .tasks.encoding import Encoder
 from .tasks.text import TextTask
@@ -327,106 +317,23 @@ def _perform(context: Context, stage: Stage) -> None:
         }
     )
     context.keys[stage.name] = key
-    reused = _has(context.out, stage, key) or (stage.shared and _take(context.out, stage, key))
-    if not reused:
-        _build(context, stage, key)
-    note = read_json(_note(context.out, stage))
+    note, reused = obtain(
+        Slot(context.out, stage.name, stage.folder),
+        key,
+        lambda folder: stage.build(context, folder),
+        shared=stage.shared,
+        outdate=lambda: _outdate(context.out, stage),
+    )
     context.results[stage.name] = note["results"]
     context.stages.append({"name": stage.name, "key": key, "seconds": note["seconds"], "reused": reused})
     context.finished(stage.name, note["seconds"], reused)
 
 
-def _note(run: Path, stage: Stage) -> Path:
-    """Where a finished stage's key and results stand: beside the folders, which hold nothing but what they are for."""
-    return run / "stages" / f"{stage.name}.json"
-
-
-def _has(run: Path, stage: Stage, key: str) -> bool:
-    """Is this stage finished in the run, with this key? What cannot be read is not."""
-    note = _note(run, stage)
-    try:
-        return note.is_file() and (run / stage.folder).is_dir() and read_json(note).get("key") == key
-    except (OSError, AttarError):
-        return False
-
-
-def _take(out: Path, stage: Stage, key: str) -> bool:
-    """Take the stage from a sibling run that has it; the sibling may be at work, so look again afterwards."""
-    for run in sorted(out.parent.iterdir()):
-        if run == out or not _has(run, stage, key):
-            continue
-        try:
-            note = read_json(_note(run, stage))
-            _outdate(out, stage)
-            copy_folder(run / stage.folder, out / stage.folder)
-        except (OSError, AttarError) as error:
-            if isinstance(error, AttarError) and "disk is full" in error.what:
-                raise
-            continue
-        if _has(run, stage, key):
-            write_json(_note(out, stage), note)
-            return True
-    return False
-
-
 def _outdate(out: Path, stage: Stage) -> None:
-    """What was made from the stage's former content no longer speaks for the run."""
-    _note(out, stage).unlink(missing_ok=True)
+    """A stage's content changes: the run's record and bundle, made from the former one, go."""
     for name in ("run.json", "report.html", "report.md"):
         (out / name).unlink(missing_ok=True)
-    if stage.name != STAGES[-1].name:
-        _note(out, STAGES[-1]).unlink(missing_ok=True)
-        shutil.rmtree(out / STAGES[-1].folder, ignore_errors=True)
-
-
-def _build(context: Context, stage: Stage, key: str) -> None:
-    """Build in the work folder, continuing what a killed run left there, and put it in place when whole.
-
-    The mark beside the work folder holds the key, the time spent so far, and, once the work is whole, its results: a
-    run that is killed after that only has to finish the move.
-    """
-    work, mark = context.out / f".work-{stage.name}", context.out / f".work-{stage.name}.json"
-    begun = read_json(mark) if mark.is_file() else {}
-    if begun.get("key") != key or not (work.is_dir() or "results" in begun):
-        shutil.rmtree(work, ignore_errors=True)
-        with explain_os_errors(work):
-            work.mkdir(parents=True)
-        begun = {"key": key, "seconds": 0.0}
-        write_json(mark, begun)
-    if "results" not in begun:
-        begun = _work(context, stage, work, mark, begun)
-    if work.is_dir():
-        for leftover in (work / "checkpoints", *work.glob(".*")):  # a kill may leave half-written hidden files
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        _outdate(context.out, stage)
-        replace_folder(work, context.out / stage.folder)
-    note = {"stage": stage.name, "key": key, "seconds": begun["seconds"], "results": begun["results"]}
-    write_json(_note(context.out, stage), note)
-    mark.unlink()
-
-
-def _work(context: Context, stage: Stage, work: Path, mark: Path, begun: dict[str, Any]) -> dict[str, Any]:
-    """Let the stage fill its folder; gives the mark of finished work. Time spent counts however the work ends."""
-    started = time.monotonic()
-
-    def marked(results: dict[str, Any] | None = None) -> dict[str, Any]:
-        seconds = begun["seconds"] + time.monotonic() - started
-        found = {"key": begun["key"], "seconds": seconds} | ({} if results is None else {"results": results})
-        write_json(mark, found)
-        return found
-
-    try:
-        with explain_os_errors(work):
-            return marked(stage.build(context, work))
-    except AttarError as error:
-        if "disk is full" not in error.what:
-            marked()
-        error.where = error.where or stage.name
-        raise
-    except Exception as error:
-        if "No space left" in str(error):  # libraries wrap the system's error in their own
-            raise AttarError("the disk is full", where=str(work), fix="free some space and repeat") from error
-        raise
-    except KeyboardInterrupt:
-        marked()
-        raise
+    last = Slot(out, STAGES[-1].name, STAGES[-1].folder)
+    if stage.name != last.name:
+        last.note.unlink(missing_ok=True)
+        shutil.rmtree(last.content, ignore_errors=True)

@@ -1,10 +1,8 @@
 """The typed recipe: one YAML file that states a whole run.
 
-- Unknown keys are refused with the nearest known name; every default is visible in the resolved recipe.
-- Any key can be set on the command line: `--set student.layers=4` (the value is read as YAML).
+- Unknown keys are refused; every default is visible in the resolved recipe. `recipe_file` reads and explains.
 - `python -m attar.recipe` prints the JSON Schema that editors use; it is generated from these types.
 - Fields carry their own documentation, which is also the documentation of the schema.
-- A problem is named with the line of its key, found in YAML's own tree, or with the setting that brought it.
 - `$NAME` in a path is taken from the environment, and a name that is not set is an error, not an empty word.
 """
 
@@ -13,15 +11,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from .errors import UsageError, nearest
-from .files import explain_os_errors
+from .errors import UsageError
 
 T = TypeVar("T")
 
@@ -250,63 +246,6 @@ class Recipe(Part):
         return self
 
 
-def find(path: Path) -> Path:
-    """The recipe file; a name that is no file here may be one of the ready recipes, with or without `.yaml`."""
-    ready = Path(__file__).parent / "recipes" / f"{path.stem}.yaml"
-    named = path.suffix in ("", ".yaml") and path.parent.name in ("", "recipes") and ready.is_file()
-    return ready if named and not path.is_file() else path
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML where no key of a mapping stands twice: the first of two `teacher:` would be lost without a word."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for place, (key, _) in enumerate(node.value):
-            if key.value in names[:place]:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
-        return node
-
-
-def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file, apply `key.path=value` settings, and check every word of it."""
-    try:
-        with explain_os_errors(path, reading=True):
-            path = find(path)
-            text = path.read_bytes().decode("utf-8-sig")
-        values = yaml.load(text, _Loader)
-    except FileNotFoundError:
-        raise UsageError("no such recipe", where=str(path), fix="`attar recipes` lists the ready ones") from None
-    except UnicodeDecodeError:
-        raise UsageError("the recipe is not UTF-8 text", where=str(path)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99 is a ValueError
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UsageError(f"not valid YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
-    if not isinstance(values, dict):
-        raise UsageError("a recipe is a mapping of keys to values", where=str(path))
-    return parse(values, where=str(path), text=text, settings=settings)
-
-
-def parse(values: dict[str, Any], *, where: str = "recipe", text: str = "", settings: Sequence[str] = ()) -> Recipe:
-    """Check the values of a recipe; the first problem is named with its line, or its setting, its key and cure."""
-    versions = [values]
-    for setting in settings:
-        versions.append(_set(versions[-1], setting))
-    try:
-        return Recipe.model_validate(versions[-1])
-    except ValidationError as error:
-        problem = error.errors()[0]
-    # The setting that brought the problem is the first after which it is there, and stays to the end.
-    ago = next((n for n, old in enumerate(reversed(versions)) if not _has(old, problem)), len(versions))
-    if ago < len(versions):
-        where = f"--set {settings[-ago].partition('=')[0].strip()}"
-    elif line := _line(text, problem["loc"]):
-        where = f"{where}:{line}"
-    raise _explain(problem, versions[-1], where)
-
-
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML, with every default written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -326,93 +265,6 @@ def expand(path: str) -> Path:
         return os.environ[name]
 
     return Path(re.sub(r"\$(?:\{(\w+)\}|(\w+))", value, path)).expanduser()
-
-
-def _set(values: dict[str, Any], setting: str) -> dict[str, Any]:
-    """The values with one `a.b.c=value` applied; what was given stays as it was, also where YAML shares it (`*a`)."""
-    key, equals, word = setting.partition("=")
-    if not equals or not key:
-        raise UsageError(f"{setting!r} is not KEY=VALUE", where="--set", fix="for example --set student.layers=4")
-    *parents, last = key.strip().split(".")
-    place = result = dict(values)
-    for parent in parents:
-        held = {} if place.get(parent) is None else place[parent]
-        if not isinstance(held, dict):
-            raise UsageError(f"{parent!r} holds a value, not keys", where=f"--set {setting}")
-        place[parent] = dict(held)
-        place = place[parent]
-    try:
-        place[last] = _yaml_value(word)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise UsageError(f"{word!r} is not a YAML value", where=f"--set {setting}") from None
-    return result
-
-
-def _yaml_value(word: str) -> Any:
-    """YAML 1.1 reads 1e-5 as a string; people who type it mean the number."""
-    value = yaml.load(word, _Loader)
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    return value
-
-
-def _has(values: dict[str, Any], problem: Any) -> bool:
-    """Whether these values have the very problem: at the same place, and not another value there."""
-
-    def mark(problem: Any) -> tuple[Any, ...]:
-        value = problem["input"]
-        return problem["loc"], problem["type"], problem["msg"], None if isinstance(value, dict) else repr(value)
-
-    try:
-        Recipe.model_validate(values)
-    except ValidationError as error:
-        return mark(problem) in [mark(found) for found in error.errors()]
-    return False
-
-
-def _line(text: str, location: Sequence[str | int]) -> int:
-    """The line (from 1) of the deepest part of `location` that stands in the recipe's text; 0 where none does."""
-    node, line = yaml.compose(text, yaml.SafeLoader), 0
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
-
-
-def _explain(problem: Any, values: Any, where: str) -> UsageError:
-    """A validation error as one line."""
-    location: list[str] = []
-    for part in problem["loc"]:  # between the keys pydantic names the kinds that a value might have had
-        if isinstance(values, dict) and "[" not in str(part):
-            location.append(str(part))
-            values = values.get(part)
-        elif isinstance(values, list) and isinstance(part, int):
-            location.append(str(part))
-            values = values[part]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return UsageError(f"unknown key {key!r}", where=where, fix=nearest(location[-1], _fields(location[:-1])))
-    message = problem["msg"].removeprefix("Value error, ")
-    fix = "write the key in quotes" if problem["loc"][-1:] == ("[key]",) else ""
-    return UsageError(f"{key}: {message}" if key else message, where=where, fix=fix)
-
-
-def _fields(path: list[str]) -> list[str]:
-    """The keys a part of the recipe knows."""
-    model: Any = Recipe
-    for name in path:
-        field = model.model_fields.get(name)
-        kinds = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
 
 
 def schema() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attar import files, recipe
+from attar import files, recipe, recipe_file
 from attar.cli import main
 from attar.errors import AttarError
 from attar.tasks import table
@@ -49,7 +49,7 @@ def test_what_may_not_be_read_or_written(private: Path) -> None:
     assert task.train is not None
     with nobody():
         for read in (
-            lambda: recipe.load(private),
+            lambda: recipe_file.load(private),
             lambda: table.read(task.train, task),
             lambda: files.read_json(private),
         ):

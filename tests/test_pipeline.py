@@ -203,23 +203,6 @@ def test_bad_input_is_one_line(
     shutil.rmtree(out, ignore_errors=True)
 
 
-def test_where_nothing_passes_the_report_says_why(home: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A tolerance that int8 cannot keep, and no other artefact."""
-    out = run.parent / "rejected"
-    words = ["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet"]
-    options = ["task.metric=mcc", "export.onnx=[int8]", "export.tolerance=1e-9", "distil.prediction.learning_rate=1e-5"]
-    code = main([*words, *(word for option in options for word in ("--set", option))])
-    record = json.loads((out / "run.json").read_text("utf-8"))
-    (int8,) = [model for model in record["models"] if model["name"] == "model-int8.onnx"]
-    if int8["status"] == "ok":
-        pytest.skip("int8 answered every row as fp32 does")
-    assert code == 1
-    assert "no artefact passed" in capsys.readouterr().err
-    assert int8["reason"]
-    assert not (out / "bundle").exists()
-    assert "rejected" in (out / "report.md").read_text("utf-8")
-
-
 def test_a_checkpoint_without_safetensors(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "old"
     shutil.copytree(home / "model", model)
@@ -260,7 +243,7 @@ def test_a_teacher_with_classes_in_its_own_order_keeps_them(home: Path, run: Pat
     words = ["teach", str(home / "recipe.yaml"), "--out", str(out), "--quiet", "--set", "teacher.finetune=false"]
     assert main([*words, "--set", f"teacher.model={turned}"]) == 0
     found, taught = (json.loads((folder / "stages" / "teach.json").read_text("utf-8")) for folder in (out, run))
-    assert found["results"]["scores"] == pytest.approx(taught["results"]["scores"])
+    assert found["results"]["scores"]["dev"] == pytest.approx(taught["results"]["scores"]["dev"])
     shutil.rmtree(out)
 
 
@@ -295,18 +278,17 @@ def test_a_folder_with_other_things_is_not_a_run(
     assert (tmp_path / "teacher" / "thesis.txt").read_text("utf-8") == "years of work"
 
 
-@pytest.mark.parametrize("kind", ["regression", "pair"])
-def test_other_tasks_take_the_same_road(home: Path, tmp_path: Path, kind: str) -> None:
-    """A regression over pairs, a classification of pairs."""
+def pairs_recipe(home: Path, folder: Path, kind: str) -> Path:
+    """A recipe for pairs of texts: a regression, or a classification."""
     for name, count in (("train", 48), ("dev", 24)):
         rows = []
         for row in range(count):
             score = row % 4 if kind == "regression" else row % 2
             rows.append({"a": SENTENCES[row % 8], "b": " ".join(["rain"] * score) or "sun", "y": score})
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n", "utf-8")
+        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n", "utf-8")
     task = {
-        "kind": "regression" if kind == "regression" else "classification",
-        **{name: {"path": str(tmp_path / f"{name}.jsonl")} for name in ("train", "dev")},
+        "kind": kind,
+        **{name: {"path": str(folder / f"{name}.jsonl")} for name in ("train", "dev")},
         "text": "a",
         "text_pair": "b",
         "label": "y",
@@ -315,16 +297,32 @@ def test_other_tasks_take_the_same_road(home: Path, tmp_path: Path, kind: str) -
     recipe = yaml.safe_load((home / "recipe.yaml").read_text("utf-8")) | {"task": task, "name": kind}
     recipe["student"] = {"kind": "distilbert", "layers": 2}
     recipe["export"]["tolerance"] = 50
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    return folder / "recipe.yaml"
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_pairs_take_the_same_road(home: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compress", str(pairs_recipe(home, tmp_path, kind)), "--out", str(tmp_path / "runs" / kind), "--quiet"]
     out = tmp_path / "runs" / kind
-    assert main(["compress", str(tmp_path / "recipe.yaml"), "--out", str(out), "--quiet"]) == 0
+    assert main(words) == 0
     record = json.loads((out / "run.json").read_text("utf-8"))
-    assert set(record["models"][0]["scores"]["dev"]) == (
-        {"pearson", "spearman"} if kind == "regression" else {"accuracy", "f1", "mcc"}
-    )
+    regression = kind == "regression"
+    expected = {"pearson", "spearman"} if regression else {"accuracy", "f1", "mcc"}
+    assert set(record["models"][0]["scores"]["dev"]) == expected
     assert record["task"]["pair"] is True
     assert main(["verify", str(out / "bundle")]) == 0
     assert main(["predict", str(out / "bundle"), "one text", "--pair", "rain rain"]) == 0
+    if regression:  # rounding alone moves a correlation by more than this, so that nothing passes
+        capsys.readouterr()
+        assert main([*words, "--set", "export.tolerance=1e-12", "--set", "measure.queries=2"]) == 1
+        assert "no artefact passed" in capsys.readouterr().err
+        record = json.loads((out / "run.json").read_text("utf-8"))
+        (int8,) = [model for model in record["models"] if model["name"] == "model-int8.onnx"]
+        assert int8["status"] == "rejected"
+        assert "points from PyTorch" in int8["reason"]
+        assert not (out / "bundle").exists()
+        assert "rejected" in (out / "report.md").read_text("utf-8")
 
 
 def test_every_kind_of_artefact(home: Path, run: Path) -> None:

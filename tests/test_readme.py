@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import yaml
-from attar import recipe
+from attar import recipe_file
 from attar.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +36,7 @@ def test_make_targets_exist() -> None:
 
 def test_the_recipe_in_it_is_whole() -> None:
     (text,) = blocks("yaml")
-    found = recipe.parse(yaml.safe_load(text), text=text)
+    found = recipe_file.parse(yaml.safe_load(text), text=text)
     assert found.student.hidden_size == 312
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from attar import recipe
+from attar import recipe, recipe_file
 from attar.errors import AttarError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,14 +22,14 @@ def write(tmp_path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_ready_recipes_load_and_open_with_their_command(path: Path) -> None:
-    assert recipe.load(path).name == path.stem
+    assert recipe_file.load(path).name == path.stem
     first = path.read_text("utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert f"attar compress recipes/{path.name}" in first
 
 
 def test_every_default_is_in_the_resolved_recipe(tmp_path: Path) -> None:
-    resolved = yaml.safe_load(recipe.dump(recipe.load(write(tmp_path, SMALL))))
+    resolved = yaml.safe_load(recipe.dump(recipe_file.load(write(tmp_path, SMALL))))
 
     def keys(schema: dict, values: dict, path: str = "") -> None:
         for name in schema["properties"]:
@@ -38,7 +38,7 @@ def test_every_default_is_in_the_resolved_recipe(tmp_path: Path) -> None:
     keys(recipe.Recipe.model_json_schema(), resolved)
     assert resolved["teacher"]["training"]["learning_rate"] == 5e-5
     assert resolved["task"]["metric"] == "accuracy"
-    assert recipe.parse(resolved) == recipe.load(write(tmp_path, SMALL))
+    assert recipe_file.parse(resolved) == recipe_file.load(write(tmp_path, SMALL))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_default_is_in_the_resolved_recipe(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, text: str, line: int, words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        recipe.load(write(tmp_path, text))
+        recipe_file.load(write(tmp_path, text))
     assert f"recipe.yaml:{line}" in caught.value.line()
     assert words in caught.value.line()
     assert "\n" not in caught.value.line()
@@ -81,13 +81,15 @@ def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, text: str, li
 
 def test_settings_reach_any_key(tmp_path: Path) -> None:
     path = write(tmp_path, SMALL)
-    found = recipe.load(path, ["student.layers=4", "teacher.training.learning_rate=3e-4", "distil.intermediate=null"])
+    found = recipe_file.load(
+        path, ["student.layers=4", "teacher.training.learning_rate=3e-4", "distil.intermediate=null"]
+    )
     assert found.student.layers == 4
     assert found.teacher.training.learning_rate == 3e-4
     assert found.distil.intermediate is None
     for wrong in ("student.layers", "=4", "name.x=1", "student.layers=["):
         with pytest.raises(UsageError):
-            recipe.load(path, [wrong])
+            recipe_file.load(path, [wrong])
 
 
 @pytest.mark.parametrize(
@@ -103,25 +105,25 @@ def test_settings_reach_any_key(tmp_path: Path) -> None:
 )
 def test_a_wrong_setting_is_named_and_not_a_line_of_the_file(tmp_path: Path, settings: list[str], place: str) -> None:
     with pytest.raises(UsageError) as caught:
-        recipe.load(write(tmp_path, SMALL + "student:\n  layers: 2\n"), settings)
+        recipe_file.load(write(tmp_path, SMALL + "student:\n  layers: 2\n"), settings)
     assert caught.value.line().startswith(place)
 
 
 def test_a_mistake_of_the_file_is_not_blamed_on_a_setting(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"recipe\.yaml:6: student\.layers"):
-        recipe.load(write(tmp_path, SMALL + "student:\n  layers: two\n"), ["student.heads=4", "seed=1"])
+        recipe_file.load(write(tmp_path, SMALL + "student:\n  layers: two\n"), ["student.heads=4", "seed=1"])
 
 
 def test_a_setting_changes_one_of_two_parts_that_yaml_shares(tmp_path: Path) -> None:
     text = SMALL + "teacher:\n  training: &same {epochs: 5}\ndistil:\n  prediction: *same\n"
-    found = recipe.load(write(tmp_path, text), ["distil.prediction.epochs=1"])
+    found = recipe_file.load(write(tmp_path, text), ["distil.prediction.epochs=1"])
     assert (found.teacher.training.epochs, found.distil.prediction.epochs) == (5, 1)
 
 
 def test_no_phase_may_have_no_weights() -> None:
     nothing = {"embedding": 0, "hidden": 0, "attention": 0, "epochs": 0}
     values = {"name": "x", "task": {"builtin": "assistant", "max_length": 8}, "distil": {"intermediate": nothing}}
-    assert recipe.parse(values).distil.intermediate is not None
+    assert recipe_file.parse(values).distil.intermediate is not None
 
 
 def test_a_recipe_that_is_no_readable_file(tmp_path: Path) -> None:
@@ -136,9 +138,9 @@ def test_a_recipe_that_is_no_readable_file(tmp_path: Path) -> None:
         (tmp_path / "sst2.yaml", "no such recipe"),
     ):
         with pytest.raises(AttarError, match=words) as caught:
-            recipe.load(path)
+            recipe_file.load(path)
         assert str(path) in caught.value.line()
-    assert recipe.load(Path("assistant")) == recipe.load(Path("recipes/assistant.yaml"))
+    assert recipe_file.load(Path("assistant")) == recipe_file.load(Path("recipes/assistant.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_limits_have_units(text: str, size: float, latency: str) -> None:
 @given(st.text(max_size=8))
 def test_a_wrong_quantity_is_refused_in_one_line(text: str) -> None:
     try:
-        found = recipe.parse(
+        found = recipe_file.parse(
             {"name": "x", "task": {"builtin": "assistant", "max_length": 8}, "budget": {"max_size": text}}
         )
         assert found.budget.max_size is not None
@@ -173,7 +175,9 @@ def test_environment_names_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tflite_file_may_not_cut_what_training_did_not() -> None:
     with pytest.raises(UsageError, match=r"export\.lengths"):
-        recipe.parse({"name": "x", "task": {"builtin": "assistant", "max_length": 64}, "export": {"lengths": [32]}})
+        recipe_file.parse(
+            {"name": "x", "task": {"builtin": "assistant", "max_length": 64}, "export": {"lengths": [32]}}
+        )
 
 
 def test_the_schema_for_editors_is_in_step() -> None:

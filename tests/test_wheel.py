@@ -47,8 +47,8 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     words = ["install", "--quiet", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     code = (
-        "import attar.cli, attar.recipe, attar.tasks.assistant as task\nfrom pathlib import Path\n"
-        "print(attar.cli.__file__)\nassert attar.recipe.load(Path('assistant')).name == 'assistant'\n"
+        "import attar.cli, attar.recipe_file, attar.tasks.assistant as task\nfrom pathlib import Path\n"
+        "print(attar.cli.__file__)\nassert attar.recipe_file.load(Path('assistant')).name == 'assistant'\n"
         "assert len(task.labels()) >= 20\nassert attar.cli.main(['recipes']) == 0"
     )
     # -S leaves out the editable installation of the tree; its libraries come back by path.
