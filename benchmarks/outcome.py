@@ -22,8 +22,9 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
     """The table of its models, the verdict, and the paths."""
     metric, setting = found.task["metric"], setting_of(found)
     length, threads = setting or (0, 0)
-    timed = f"p50 ms ({length} pieces, {threads} thread{'s' if threads > 1 else ''})" if setting else "p50 ms"
-    rows = table("model", "MB", f"dev {metric}", timed, "faster", title=found.name)
+    rows = table("model", "MB", f"dev {metric}", "p50 ms", "faster", title=found.name)
+    if setting:
+        rows.caption = f"p50 at {length} pieces, {threads} thread{'s' if threads > 1 else ''}, batch 1"
     for model in found.models:
         score = model.scores.get("dev", {}).get(metric)
         latency = latency_at(model, setting)

@@ -27,7 +27,7 @@ a *point* is 0.01 of a score. A value that was not measured is `null`, or left o
 ```python
 from attar.benchmarks.record import load
 
-run = load(Path("runs/NAME"))          # a run folder, or a run.json
+run = load(Path("runs/NAME"))  # a run folder, or a run.json
 print(run.choice, run.models[0].scores["dev"])
 ```
 

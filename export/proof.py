@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..benchmarks.machine import version
+from ..benchmarks.machine import cores, version
 from ..benchmarks.record import Check, Model
 from ..errors import AttarError
 from ..recipe import Recipe
@@ -119,7 +119,9 @@ class _Proof:
         name = f"{self.name}: {split} score"
         features = [encoded.features[row] for row in rows]
         try:
-            answers = parity.score_outputs(self.path, self.model.runtime, features, self.pad_id, self.model.length)
+            answers = parity.score_outputs(
+                self.path, self.model.runtime, features, self.pad_id, self.model.length, threads=cores()
+            )
         except AttarError as error:
             return Check(name=name, passed=False, detail=error.line())
         scores = self.task.score(answers, encoded.targets[rows])
