@@ -15,7 +15,8 @@ from attar.benchmarks.record import Cost, Latency, Model
 from attar.errors import AttarError
 from attar.export import manifest, package
 from attar.export.manifest import TaskCard
-from attar.recipe import Budget, Measure, Recipe, parse
+from attar.recipe import Budget, Measure, Recipe
+from attar.recipe_file import parse
 from conftest import LABELS, MAX_LENGTH, SENTENCES, tiny_bundle
 from hypothesis import given
 from hypothesis import strategies as st
