@@ -29,6 +29,13 @@ class AttarError(Exception):
         return " ".join(text.split())
 
 
+class DiskFullError(AttarError):
+    """No space is left; unlike other failures of a stage, it stops everything."""
+
+    def __init__(self, where: str = "") -> None:
+        super().__init__("the disk is full", where=where, fix="free some space and repeat")
+
+
 class UsageError(AttarError):
     """The words of the command or of the recipe are wrong."""
 

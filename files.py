@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import AttarError
+from .errors import AttarError, DiskFullError
 
 
 def os_error(error: OSError, where: Path | str = "", *, reading: bool = False) -> AttarError:
@@ -32,7 +32,7 @@ def os_error(error: OSError, where: Path | str = "", *, reading: bool = False) -
 
     where = str(where or error.filename or "")
     if is_one_of(errno.ENOSPC, errno.EDQUOT):
-        return AttarError("the disk is full", where=where, fix="free some space and repeat")
+        return DiskFullError(where)
     if is_one_of(errno.EACCES, errno.EPERM, errno.EROFS):
         what, fix = ("read this", "") if reading else ("write here", "choose --out")
         return AttarError(f"no permission to {what}", where=where, fix=fix)

@@ -92,6 +92,11 @@ class Context:
         task, rows = self.task, self.data.counts()
         return {"kind": task.kind, "metric": task.metric, "labels": task.labels, "pair": task.pair, "rows": rows}
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """sha256 of each split's rows."""
+        return self.data.digests()
+
     def provenance(self) -> dict[str, Any]:
         """Where the model and its data came from."""
         teach = self.results["teach"]
@@ -99,7 +104,7 @@ class Context:
             "teacher": teach["source"],
             "teacher_licence": teach["licence"],
             "teacher_weights": teach["weights"],
-            "data": self.data.digests(),
+            "data": self.digests,
             "recipe": value_digest(self.recipe.model_dump(mode="json")),
         }
 
@@ -128,7 +133,7 @@ def _teach_inputs(context: Context) -> Any:
         "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model"}),
         "weights": checkpoint.digest(source),
         "task": context.recipe.task.model_dump(mode="json", include={"kind", "metric", "max_length", "label_names"}),
-        "data": context.data.digests(),
+        "data": context.digests,
         "seed": context.recipe.seed,
     }
 

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import AttarError
+from .errors import AttarError, DiskFullError
 from .files import copy_folder, explain_os_errors, read_json, replace_folder, write_json
 
 Build = Callable[[Path], dict[str, Any]]  # fills the work folder, gives the results
-FULL = "disk is full"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,9 @@ def _take(slot: Slot, key: str, outdate: Callable[[], None]) -> bool:
             slot.note.unlink(missing_ok=True)
             outdate()
             copy_folder(sibling.content, slot.content)
-        except (OSError, AttarError) as error:
-            if isinstance(error, AttarError) and FULL in error.what:
-                raise
+        except DiskFullError:
+            raise
+        except (OSError, AttarError):
             continue
         if sibling.has(key):
             write_json(slot.note, note)
@@ -125,9 +124,10 @@ def _work(slot: Slot, build: Build, begun: dict[str, Any]) -> dict[str, Any]:
     try:
         with explain_os_errors(slot.work):
             return marked(build(slot.work))
+    except DiskFullError:
+        raise
     except AttarError as error:
-        if FULL not in error.what:
-            marked()
+        marked()
         error.where = error.where or slot.name
         raise
     except KeyboardInterrupt:
@@ -135,6 +135,5 @@ def _work(slot: Slot, build: Build, begun: dict[str, Any]) -> dict[str, Any]:
         raise
     except Exception as error:
         if "No space left" in str(error):  # libraries wrap the system's error in their own
-            where = str(slot.work)
-            raise AttarError(f"the {FULL}", where=where, fix="free some space and repeat") from error
+            raise DiskFullError(str(slot.work)) from error
         raise

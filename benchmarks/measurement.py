@@ -41,7 +41,7 @@ def measure(
     times = latency.measure(
         [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed],
         queries,
-        list(dict.fromkeys(spec.threads)),
+        spec.threads,
         spec.warmup,
         spec.queries,
         on_progress=lambda what, done, total: progress("measure", 0.9 * done / total, what),

@@ -182,8 +182,6 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, teacher: st
             found["hard"] = plan.hard * hard_loss(logits, targets)
         return found
 
-    if not (plan.soft or plan.hard):
-        raise UsageError("both weights are zero, so nothing would be learnt", where="distil.prediction")
     checkpoint.freeze_embeddings(pair.student, plan.freeze_embeddings)
     return training.fit(
         training.Job(

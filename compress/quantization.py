@@ -1,25 +1,10 @@
 """int8 by dynamic quantization: weights stored in 8 bits, activations quantized while the model runs.
 
-Measured on a fine-tuned MiniLM (6 layers, 384 wide, 22.7M parameters) with 200 TREC questions. Error is |logit -
-PyTorch logit|; the logits have a standard deviation of 1.7. Times: x86 with VNNI, one thread, length 64, the least of
-25 runs on a busy machine; read the ratios within a runtime.
-
-| runtime, variant                                 | MB   | mean error | agreement | ms   |
-|--------------------------------------------------|------|------------|-----------|------|
-| ONNX Runtime, float32                            | 90.9 | 0.000      | 100 %     | 19   |
-| … int8, a scale per tensor, 7 bits               | 22.9 | 0.216      | 90 %      | 9    |
-| … int8, a scale per channel, 7 bits (`any-cpu`)  | 23.0 | 0.048      | 98 %      | 8    |
-| … int8, a scale per channel (`dot-product`)      | 23.0 | 0.047      | 97.5 %    | 8    |
-| … uint8, a scale per channel                     | 23.0 | 0.044      | 99 %      | 17   |
-| LiteRT, float32                                  | 90.2 | 0.000      | 100 %     | 21   |
-| … dynamic, a scale per channel (`litert`)        | 23.0 | 0.019      | 100 %     | 7    |
-| tflite-runtime 2.14, float32                     | 90.2 | 0.000      | 100 %     | 37   |
-| … dynamic, a scale per channel: **wrong**        | 23.0 | 1.371      | 32 %      | 130  |
-| … dynamic, a scale per tensor                    | 23.0 | 0.101      | 97 %      | 126  |
-| … weight-only, per channel (`tflite-runtime`)    | 23.0 | 0.013      | 100 %     | 36   |
-
-- The embedding table is int8 everywhere, with one scale. A scale per row would cost 12 bytes a row (9 % of a table
-  128 wide) for a tenth of LiteRT's error, and tflite-runtime 2.14 reads such a table wrongly.
+- ONNX Runtime: a scale per channel, in 7 bits (`any-cpu`, see `REDUCE_RANGE`); a scale per tensor loses accuracy, and
+  uint8 weights lose the fast kernels on x86.
+- LiteRT: dynamic, a scale per channel. tflite-runtime 2.14 answers wrongly with such a file, so its int8 is
+  weight-only: small, right, and as slow as float32.
+- The embedding table is int8 everywhere, with one scale: tflite-runtime 2.14 reads one with a scale per row wrongly.
 - Nothing here is trusted because it converted; `export/parity.py` runs every file in its own runtime.
 """
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .. import recipe
 from ..compress import quantization
-from ..errors import AttarError
+from ..errors import AttarError, DiskFullError
 from ..files import write_text
 from ..tasks.encoding import Features
 from ..tasks.table import Example
@@ -139,9 +139,9 @@ def _make_one(plan: Plan, folder: Path, family: str, inputs: dict[str, list[Inpu
             write_text(note, json.dumps([one.model_dump() for one in made or []]))
     except ImportError as error:
         return f"{error.name} is not installed"
+    except DiskFullError:
+        raise
     except AttarError as error:
-        if "disk is full" in error.what:
-            raise
         return error.what
     inputs.setdefault(family, [Input(**one) for one in json.loads(note.read_text("utf-8"))])
     return ""
