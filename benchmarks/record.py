@@ -17,6 +17,7 @@ from ..errors import AttarError
 from ..files import read_json, write_text
 
 FORMAT = "attar-run/1"
+Rows = list[dict[str, Any]]
 
 
 class Entry(BaseModel):
@@ -145,9 +146,7 @@ class Run(Entry):
     training: list[Training] = []
     models: list[Model] = []
     shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
-    layer_times: dict[
-        str, list[dict[str, Any]]
-    ] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
+    layer_times: dict[str, Rows] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
     checks: list[Check] = []
     limits: list[Limit] = []
     choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget

@@ -2,10 +2,10 @@
 
 - Rows run one at a time, as a device runs them. In a batch, ONNX Runtime's dynamic int8 takes one activation scale for
   all rows and their padding, so a row's logits would depend on its neighbours.
-- Float32 differs by rounding alone (measured below 1e-5), so its tolerance is absolute and small.
-- int8 is judged against the spread of the logits. One example near a decision may be far off (measured 0.6 spreads
-  where the mean error is 0.03); a file that is silently wrong has a *mean* error of 0.8. So the largest error may be
-  one spread, and the mean error a quarter of it. What that costs in accuracy, the dev set says.
+- Float32 differs by rounding alone, so its tolerance is absolute and small.
+- int8 is judged against the spread of the logits. One example near a decision may be far off; a file that is silently
+  wrong is far off on average. So the largest error may be one spread, and the mean error a quarter of it. What that
+  costs in accuracy, the dev set says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import AttarError
 from ..tasks.encoding import Features, collate
 from .runtimes.isolated import run_isolated
 
-FP32_TOLERANCE = 1e-3  # a hundred times the rounding seen, a thousandth of a usual distance between logits
+FP32_TOLERANCE = 1e-3  # far above rounding, far below a usual distance between logits
 INT8_SPREADS = 1.0  # largest error, in standard deviations of the golden logits
 MEAN_SHARE = 0.25  # mean error, as a share of the largest error that is allowed
 SMALLEST_SPREAD = 0.01  # logits that hardly differ do not make the tolerance zero
