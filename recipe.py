@@ -101,7 +101,13 @@ class Optimization(Part):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     max_grad_norm: float = Field(1.0, gt=0)
     freeze_embeddings: bool = Field(False, description="keep the word embeddings as they are; saves time on a CPU")
-    keep: Literal["best", "last"] = Field("best", description="which epoch's weights stay, by the dev metric")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of a moving average of the weights, which is scored and kept; 0 for none"
+    )
+    evaluations: Positive = Field(1, description="dev scores taken in each epoch")
+    keep: Literal["best", "last"] = Field(
+        "best", description="which weights stay: the best by the dev score, or the last"
+    )
 
 
 class Teacher(Part):

@@ -2,9 +2,12 @@
 
 - AdamW with linear warm-up and decay; no weight decay on biases and layer norms (BERT, arXiv 1810.04805, A.2).
 - The order of batches follows from the seed and the epoch alone (`tasks.batching`): a position is two numbers.
-- A checkpoint holds weights, optimizer moments, the best weights so far, the random state and the position, in one
-  safetensors file. A run that is killed continues from it to the same bytes as a run that was not.
-- At the end the model holds the kept epoch's weights: the best by the dev metric, or the last.
+- Where the plan asks for it, a running average of the weights is what is scored and kept (Polyak and Juditsky, 1992):
+  it forgets the noise of single batches, as a lower learning rate would, at a percent of the time.
+- A checkpoint holds weights, their average, optimizer moments, the best weights so far, the random state and the
+  position, in one safetensors file. A run that is killed continues from it to the same bytes as a run that was not.
+- The dev score is taken at the end of each epoch, or several times within it (`evaluations`); at the end the model
+  holds the weights that scored best, or the last.
 """
 
 from __future__ import annotations
@@ -60,15 +63,15 @@ class Job:
 class State:
     """The position of a training; everything of a checkpoint that is not a tensor."""
 
-    epoch: int = 0
+    epoch: int = 0  # epochs that are done
     batch: int = 0  # batches of this epoch that are done
     step: int = 0
-    seconds: float = 0.0  # of this epoch
-    sums: Scores = field(default_factory=dict)  # losses x rows of this epoch
-    rows: int = 0  # of this epoch
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0  # since the last evaluation, as `sums` and `rows`
+    sums: Scores = field(default_factory=dict)  # losses x rows
+    rows: int = 0
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # one entry an evaluation
     best: float | None = None
-    kept: int | None = None
+    kept: float | None = None
     done: bool = False
 
 
@@ -80,30 +83,62 @@ def fit(job: Job) -> State:
     torch.manual_seed(job.seed)
     forget_peak()
     optimizer = _optimizer(job)
-    state, best = _restore(job, optimizer)
+    average = _Average(job.model, job.plan.average)
+    state, best = _restore(job, optimizer, average)
     total = job.plan.epochs * -(-len(job.lengths) // job.plan.batch_size)
     saved = time.monotonic()
     while state.epoch < job.plan.epochs and not state.done:
         batches = batching.shuffled(job.lengths, job.plan.batch_size, job.seed, state.epoch)
-        job.model.train()
+        parts = {-(-len(batches) * part // job.plan.evaluations) for part in range(1, job.plan.evaluations + 1)}
         for rows in batches[state.batch :]:
+            job.model.train()
             started = time.monotonic()
             _step(job, optimizer, state, rows, total)
+            average.follow(state.step)
             state.seconds += time.monotonic() - started
             job.progress(job.phase, state.step / total, _remark(state, total))
-            if time.monotonic() - saved > job.checkpoint_seconds:
-                _save(job, optimizer, state, best)
+            due = state.batch in parts
+            if due:
+                with average.in_place():
+                    best = _evaluate(job, state, best, len(batches))
+            if due or time.monotonic() - saved > job.checkpoint_seconds:
+                _save(job, optimizer, state, best, average)
                 saved = time.monotonic()
-        best = _end_epoch(job, state, best)
-        _save(job, optimizer, state, best)
-        saved = time.monotonic()
-    if best:
-        _load(job.model, best)
     if not state.done:
+        _load(job.model, best or average.weights)
         state.done = True
-        _save(job, optimizer, state, {})
+        _save(job, optimizer, state, {}, average)
     job.model.eval()
     return state
+
+
+class _Average:
+    """An exponential moving average of the weights that learn; with a decay of 0 it does nothing."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.learning = {name: w for name, w in model.named_parameters() if decay and w.requires_grad}
+        self.weights = {name: weight.detach().clone() for name, weight in self.learning.items()}
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Move towards the weights after step `step` (from 1); over the first steps faster, to forget the start."""
+        if self.weights:
+            decay = min(self.decay, (1 + step) / (10 + step))
+            torch._foreach_lerp_(list(self.weights.values()), list(self.learning.values()), 1 - decay)
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model with the average in it; afterwards it learns on from its own weights."""
+        own = {name: weight.detach().clone() for name, weight in self.learning.items()}
+        self._write(self.weights)
+        yield
+        self._write(own)
+
+    @torch.no_grad()
+    def _write(self, weights: dict[str, Tensor]) -> None:
+        for name, weight in self.learning.items():
+            weight.copy_(weights[name])
 
 
 def _step(job: Job, optimizer: torch.optim.Optimizer, state: State, rows: npt.NDArray[np.int64], total: int) -> None:
@@ -135,31 +170,34 @@ def _clip(weights: list[nn.Parameter], limit: float) -> None:
         nn.utils.clip_grads_with_norm_(weights, limit, norm)
 
 
-def _end_epoch(job: Job, state: State, best: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Score the epoch, write it down, and keep its weights where they are the best so far."""
+def _evaluate(job: Job, state: State, best: dict[str, Tensor], batches: int) -> dict[str, Tensor]:
+    """Score the model, write it down, and keep the weights where they are the best so far; maybe end the epoch."""
     scores = {}
     if job.evaluate is not None:
         job.model.eval()
         with torch.inference_mode():
             scores = job.evaluate()
-    state.epoch += 1
+    place: float = state.epoch + state.batch / batches
+    if state.batch == batches:
+        state.epoch, state.batch = state.epoch + 1, 0
+        place = state.epoch
     value = scores.get(job.metric)
     if job.plan.keep == "best" and value is not None:
         if state.best is None or value > state.best:
-            state.best, state.kept = value, state.epoch
+            state.best, state.kept = value, place
             best = {name: tensor.detach().clone() for name, tensor in _tensors(job.model).items()}
     else:
-        state.kept = state.epoch
+        state.kept = place
     state.epochs.append(
         {
-            "epoch": state.epoch,
+            "epoch": place,
             "losses": {name: total / state.rows for name, total in state.sums.items()},
             "scores": scores,
             "seconds": state.seconds,
             "examples_per_second": state.rows / max(state.seconds, 1e-9),
         }
     )
-    state.batch, state.rows, state.sums, state.seconds = 0, 0, {}, 0.0
+    state.rows, state.sums, state.seconds = 0, {}, 0.0
     return best
 
 
@@ -185,15 +223,17 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, tensor in _tensors(model).items():
-            tensor.copy_(tensors[name])
+        there = _tensors(model)
+        for name, tensor in tensors.items():
+            there[name].copy_(tensor)
 
 
-def _save(job: Job, optimizer: torch.optim.Optimizer, state: State, best: dict[str, Tensor]) -> None:
+def _save(job: Job, optimizer: torch.optim.Optimizer, state: State, best: dict[str, Tensor], average: _Average) -> None:
     """Write the checkpoint; a finished phase keeps its weights only."""
     tensors = {f"model/{name}": tensor.detach() for name, tensor in _tensors(job.model).items()}
     if not state.done:
         tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in average.weights.items()}
         for number, weight in enumerate(_weights(optimizer)):
             for name, value in optimizer.state.get(weight, {}).items():
                 tensors[f"optimizer/{number}/{name}"] = value
@@ -205,8 +245,8 @@ def _save(job: Job, optimizer: torch.optim.Optimizer, state: State, best: dict[s
     write_bytes(job.folder / NAME, save(contiguous, metadata))
 
 
-def _restore(job: Job, optimizer: torch.optim.Optimizer) -> tuple[State, dict[str, Tensor]]:
-    """The state of the checkpoint, with model, optimizer and random state put back; a new one where there is none."""
+def _restore(job: Job, optimizer: torch.optim.Optimizer, average: _Average) -> tuple[State, dict[str, Tensor]]:
+    """The checkpoint's state and best weights, with all else put back where it was; a new state where there is none."""
     path = job.folder / NAME
     if not path.is_file():
         return State(), {}
@@ -214,12 +254,14 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer) -> tuple[State, dict[st
         metadata = file.metadata()
         if metadata["plan"] != job.plan.model_dump_json():
             raise AttarError("the checkpoint belongs to another plan", where=str(path), fix="delete it")
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "random": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "average": {}, "optimizer": {}, "random": {}}
         for name in file.keys():  # noqa: SIM118 - not a dict
             part, _, rest = name.partition("/")
             parts[part][rest] = file.get_tensor(name)
     state = State(**json.loads(metadata["state"]))
     _load(job.model, parts["model"])
+    for name, tensor in parts["average"].items():
+        average.weights[name].copy_(tensor)
     for number, weight in enumerate(_weights(optimizer)):
         names = ("step", "exp_avg", "exp_avg_sq")
         found = {name: parts["optimizer"].get(f"{number}/{name}") for name in names}

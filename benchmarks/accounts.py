@@ -36,8 +36,8 @@ def training_table(run: Run) -> Table:
                 [
                     Cell(f"{phase.stage} · {phase.phase}", "", source(f"{path}.stage", phase.stage)),
                     figure(f"{path}.examples", phase.examples, lambda count: f"{count:,}"),
-                    Cell(str(len(phase.epochs)), "", f"{path}.epochs"),
-                    figure(f"{path}.kept_epoch", phase.kept_epoch, str),
+                    Cell(f"{phase.epochs[-1].epoch:g}" if phase.epochs else DASH, "", f"{path}.epochs"),
+                    figure(f"{path}.kept_epoch", phase.kept_epoch, lambda epoch: f"{epoch:.3g}"),
                     figure(place, value, lambda v: f"{v * 100:.1f}") if value is not None else Cell(DASH),
                     Cell(digits(seen / seconds), "", rate) if seconds > 0 else Cell(DASH),
                     Cell(digits(seconds), "", f"sum of {path}.epochs[*].seconds") if phase.epochs else Cell(DASH),
@@ -46,7 +46,7 @@ def training_table(run: Run) -> Table:
                 ]
             )
         )
-    caption = "What each phase of training took. The dev score is that of the epoch whose weights were kept."
+    caption = "What each phase of training took. The dev score is that of the weights that were kept."
     return Table("training", "Training", caption, columns, rows)
 
 

@@ -131,7 +131,7 @@ def _curve(run: Run, phase: Training, key: str, path: str) -> Figure | None:
         return Line(
             name,
             [
-                (x, y * scale, f"{name} {y * scale:.4g} after epoch {x} — {p}")
+                (x, y * scale, f"{name} {y * scale:.4g} after epoch {x:.3g} — {p}")
                 for (_, x, y), p in zip(found, tail, strict=True)
             ],
         )
@@ -144,12 +144,16 @@ def _curve(run: Run, phase: Training, key: str, path: str) -> Figure | None:
         return None
     title = f"{phase.stage} · {phase.phase}"
     desc = "; ".join(text for panel in panels for curve in panel.lines for _, _, text in curve.points)
-    kept = f"; the dashed line is the epoch that was kept ({phase.kept_epoch})" if phase.kept_epoch is not None else ""
+    kept = (
+        f"; the dashed line is where the kept weights are from ({phase.kept_epoch:.3g})"
+        if phase.kept_epoch is not None
+        else ""
+    )
     scored = ", and the dev score after it" * (len(panels) > 1)
     svg = curves(key, title, desc, panels, phase.kept_epoch)
     return Figure(
         title,
         svg,
-        f"Mean loss of each epoch{scored}{kept}. Paths: {path}.epochs.",
+        f"Mean loss between evaluations{scored}{kept}. Paths: {path}.epochs.",
         kind="training",
     )

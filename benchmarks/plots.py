@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -172,7 +173,8 @@ def curves(key: str, title: str, desc: str, panels: Sequence[Panel], kept: float
             x, y, _ = line.points[-1]
             ends.append(max(y_at(y), ends[-1] + 14) if ends else y_at(y))
             el(group, "text", "name tint", x=x_at(last) + 10, y=ends[-1] + 4, text=short(line.name, 15))
-    for epoch in sorted(set(epochs)) if last - first <= 12 else ticks(first, last):
+    whole = range(math.ceil(first), math.floor(last) + 1)
+    for epoch in whole if len(whole) <= 12 else ticks(first, last):
         el(svg, "text", "tick mid", x=x_at(epoch), y=height - 18, text=f"{epoch:g}")
     el(svg, "text", "label mid", x=(LEFT + CURVE_WIDTH - right) / 2, y=height - 2, text="epoch")
     return done(svg)

@@ -75,9 +75,9 @@ class Model(Entry):
 class Epoch(Entry):
     """One point of a training curve."""
 
-    epoch: int
-    losses: dict[str, float]  # mean over the epoch, by loss
-    scores: dict[str, float] = {}  # dev metrics after the epoch
+    epoch: float  # epochs done
+    losses: dict[str, float]  # mean since the point before, by loss
+    scores: dict[str, float] = {}  # dev metrics
     seconds: float
     examples_per_second: float
 
@@ -89,7 +89,7 @@ class Training(Entry):
     phase: str  # "finetune", "intermediate", "prediction"
     examples: int  # training examples per epoch
     epochs: list[Epoch] = []
-    kept_epoch: int | None = None
+    kept_epoch: float | None = None
     peak_memory: int | None = None  # bytes, peak resident memory of the training process
     threads: int | None = None
 

@@ -119,3 +119,56 @@ def test_the_rate_rises_and_falls() -> None:
     assert max(rates) == rates[9] == 1.0
     assert rates[99] == pytest.approx(1 / 90)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_the_moving_average_is_kept_in_place_of_the_last_weights(tmp_path: Path) -> None:
+    """Recomputed from the weights after every step of the same training without an average."""
+    plain, trail = job(tmp_path / "plain", keep="last"), []
+    inner = plain.loss
+
+    def traced(rows: npt.NDArray[np.int64]) -> training.Losses:
+        trail.append(weights(plain.model))
+        return inner(rows)
+
+    plain.loss = traced
+    training.fit(plain)
+    expected = trail[0]
+    for step, now in enumerate([*trail[1:], weights(plain.model)], 1):
+        decay = min(0.8, (1 + step) / (10 + step))
+        expected = {name: decay * expected[name] + (1 - decay) * now[name] for name in now}
+    averaged = job(tmp_path / "averaged", keep="last", average=0.8)
+    training.fit(averaged)
+    for name, weight in weights(averaged.model).items():
+        assert torch.allclose(weight, expected[name], atol=1e-6)
+        assert not torch.equal(weight, weights(plain.model)[name])
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_an_average_survives_an_interruption(tmp_path: Path, keep: str) -> None:
+    whole = job(tmp_path / "whole", keep=keep, average=0.9)
+    training.fit(whole)
+    with pytest.raises(Stop):
+        training.fit(job(tmp_path / "cut", 13, keep=keep, average=0.9))
+    resumed = job(tmp_path / "cut", keep=keep, average=0.9)
+    training.fit(resumed)
+    for name, weight in weights(whole.model).items():
+        assert torch.equal(weights(resumed.model)[name], weight)
+
+
+def test_scores_are_taken_within_epochs_too(tmp_path: Path) -> None:
+    """Eight batches an epoch in three parts; what is kept scored best of all, also after an interruption."""
+    whole = job(tmp_path / "whole", evaluations=3)
+    state = training.fit(whole)
+    places = [entry["epoch"] for entry in state.epochs]
+    assert places == [epoch + part for epoch in range(3) for part in (3 / 8, 6 / 8, 1)]
+    scores = {entry["epoch"]: entry["scores"]["accuracy"] for entry in state.epochs}
+    assert state.kept == max(scores, key=lambda place: scores[place])
+    whole.model.eval()
+    assert whole.evaluate is not None and whole.evaluate()["accuracy"] == state.best
+    with pytest.raises(Stop):
+        training.fit(job(tmp_path / "cut", 6, evaluations=3))
+    resumed = job(tmp_path / "cut", evaluations=3)
+    again = training.fit(resumed)
+    assert [entry["losses"] for entry in again.epochs] == [entry["losses"] for entry in state.epochs]
+    for name, weight in weights(whole.model).items():
+        assert torch.equal(weights(resumed.model)[name], weight)
