@@ -18,12 +18,13 @@ from typing import Any
 
 from . import recipe
 from .errors import UsageError
-from .files import locked, value_digest, write_text
+from .files import file_digest, folder_digest, locked, value_digest, write_text
 from .recipe import Recipe
 from .slots import Slot, obtain
 from .tasks import data as rows
+from .tasks import kinds
 from .tasks.encoding import Encoder
-from .tasks.text import TextTask
+from .tasks.task import Answers, Encoded, Task
 
 Progress = Callable[[str, float, str], None]
 
@@ -40,7 +41,7 @@ class Context:
     stages: list[dict[str, Any]] = field(default_factory=list)
     finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None
     command: str = ""
-    _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _outputs: dict[str, dict[str, Answers]] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> rows.Data:
@@ -48,14 +49,26 @@ class Context:
         return rows.load(self.recipe.task, self.recipe.seed)
 
     @cached_property
-    def task(self) -> TextTask:
-        """The task, with the classes of its training rows, in the order of a teacher that is taken as it is."""
-        task = TextTask(self.recipe.task, self.data.train, self.data.labels)
+    def task(self) -> Task:
+        """The task, with the labels of its training rows, in the order of a teacher that is taken as it is."""
+        task = self.trained_task()
         if not self.recipe.teacher.finetune:
             from .teachers import checkpoint
 
-            task.follow(checkpoint.classes(checkpoint.locate(self.recipe.teacher.model)))
+            task.follow(checkpoint.classes(self.source))
         return task
+
+    @property
+    def source(self) -> Path | str:
+        """Where the teacher starts from: what was pre-trained here, or the checkpoint that the recipe names."""
+        from .teachers import checkpoint
+
+        return self.out / PRETRAIN.folder if self.recipe.pretrain else checkpoint.locate(self.recipe.teacher.model)
+
+    def trained_task(self, *, held: bool = True) -> Task:
+        """The task of the training rows, and of those that were held out of them."""
+        spec, data = self.recipe.task, self.data
+        return kinds.KINDS[spec.kind].build(spec, data.train, data.labels if held else [])
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -63,26 +76,26 @@ class Context:
         return Encoder(self.out / "teacher" / "tokenizer.json", self.recipe.task.max_length)
 
     @cached_property
-    def splits(self) -> dict[str, rows.Encoded]:
+    def splits(self) -> dict[str, Encoded]:
         """The splits that are scored, encoded."""
-        return {name: rows.encode(found, self.task, self.encoder) for name, found in self.data.splits().items()}
+        return {name: self.task.encode(found, self.encoder) for name, found in self.data.splits().items()}
 
-    def outputs(self, role: str) -> dict[str, Any]:
+    def outputs(self, role: str) -> dict[str, Answers]:
         """Logits of the saved teacher or student on every split, from the folder as anybody would load it."""
-        from .teachers import checkpoint, finetune
+        from .teachers import heads
 
         if role not in self._outputs:
-            model = checkpoint.classifier(self.out / role)
-            pad = self.encoder.pad_id
+            head, pad = self.task.head, self.encoder.pad_id
+            model = heads.load(head, self.out / role)
             self._outputs[role] = {
-                name: finetune.answers(model, encoded.features, pad) for name, encoded in self.splits.items()
+                name: heads.answers(model, head, encoded.features, pad) for name, encoded in self.splits.items()
             }
         return self._outputs[role]
 
     def reload_check(self) -> dict[str, Any]:
         """Does the saved student, loaded with `from_pretrained`, score what it scored when it was trained?"""
         trained = self.results["distil"]["scores"]
-        loaded = {n: self.task.score(logits, self.splits[n].targets) for n, logits in self.outputs("student").items()}
+        loaded = {n: self.task.score(logits, self.splits[n]) for n, logits in self.outputs("student").items()}
         same = all(abs(loaded[n][m] - trained[n][m]) < 1e-6 for n in trained for m in trained[n])
         detail = ", ".join(f"{n} {self.task.metric} {100 * loaded[n][self.task.metric]:.2f}" for n in loaded)
         return {"name": "student: reloads with from_pretrained to the same scores", "passed": same, "detail": detail}
@@ -120,18 +133,40 @@ class Stage:
     inputs: Callable[[Context], Any]  # what the key depends on beside the needs
     build: Callable[[Context, Path], dict[str, Any]]  # fills the folder, gives the results
     shared: bool = True  # may be taken from a sibling run
+    wanted: Callable[[Recipe], bool] = lambda spec: True
+
+
+def _pretrain_inputs(context: Context) -> Any:
+    from .tasks.corpus import Corpus
+
+    spec = context.recipe.pretrain
+    assert spec is not None
+    corpus = Corpus(spec.corpus.paths, text=spec.corpus.text)
+    path = recipe.expand(spec.vocabulary.path) if spec.vocabulary.path else None
+    return {
+        "pretrain": spec.model_dump(mode="json"),
+        "corpus": corpus.digest(),
+        "vocabulary": path and (folder_digest(path) if path.is_dir() else file_digest(path)),
+        "seed": context.recipe.seed,
+    }
+
+
+def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
+    from .teachers import pretrain
+
+    assert context.recipe.pretrain is not None
+    return pretrain.pretrain(context.recipe.pretrain, context.recipe.seed, folder, context.progress)
 
 
 def _teach_inputs(context: Context) -> Any:
     from .teachers import checkpoint
 
-    source = checkpoint.locate(context.recipe.teacher.model)
-    trained = TextTask(context.recipe.task, context.data.train).classes
+    trained = context.trained_task(held=False).labels
     return {
-        # Classes of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.
-        **({} if context.task.classes == trained else {"classes": context.task.classes}),
+        # Labels of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.
+        **({} if context.task.labels == trained else {"labels": context.task.labels}),
         "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model"}),
-        "weights": checkpoint.digest(source),
+        "weights": checkpoint.digest(context.source),
         "task": context.recipe.task.model_dump(mode="json", include={"kind", "metric", "max_length", "label_names"}),
         "data": context.digests,
         "seed": context.recipe.seed,
@@ -141,7 +176,7 @@ def _teach_inputs(context: Context) -> Any:
 def _teach(context: Context, folder: Path) -> dict[str, Any]:
     from .teachers import teach
 
-    return teach.teach(context.recipe, context.data, context.task, folder, context.progress)
+    return teach.teach(context.recipe, context.source, context.data, context.task, folder, context.progress)
 
 
 def _distil_inputs(context: Context) -> Any:
@@ -237,7 +272,11 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
     )
 
 
+PRETRAIN = Stage(
+    "pretrain", "pretrained", 1, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
+)
 STAGES = (
+    PRETRAIN,
     Stage("teach", "teacher", 1, (), _teach_inputs, _teach),
     Stage("distil", "student", 1, ("teach",), _distil_inputs, _distil),
     Stage("export", "artefacts", 1, ("teach", "distil"), _export_inputs, _export),
@@ -245,6 +284,9 @@ STAGES = (
     Stage("measure", "measurement", 1, ("verify",), _measure_inputs, _measure, False),
     Stage("bundle", "bundle", 1, ("measure",), lambda c: [c.recipe.name, c.recipe.budget.model_dump()], _bundle, False),
 )
+
+
+TRAINED = ("pretrain", "teach", "distil")  # the stages that end with a model folder
 
 
 def run(
@@ -263,9 +305,9 @@ def run(
     context = Context(spec, out, progress, finished=finished, command=command)
     _refuse_foreign(out)
     with locked(out):
-        _prepare(context)
+        _prepare(context, until)
         try:
-            for stage in STAGES:
+            for stage in (one for one in STAGES if one.wanted(spec)):
                 _perform(context, stage)
                 if stage.name == until:
                     break
@@ -299,15 +341,21 @@ def _report(context: Context) -> None:
     write_text(context.out / "report.md", report.markdown([found]))
 
 
-def _prepare(context: Context) -> None:
+def _prepare(context: Context, until: str) -> None:
     """Read all input first, so that a wrong column is told before anything is trained."""
+    kind = context.recipe.task.kind.replace("_", " ")
+    if until not in TRAINED and (context.task.head != "sequence" or context.recipe.task.both_orders):
+        what = f"a student for {kind}" + (" in both orders" if context.recipe.task.both_orders else "")
+        raise UsageError(
+            f"{what} is not exported yet", where="task.kind", fix="stop at the student with `attar distil`"
+        )
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same bytes on a GPU too
     import torch
 
     torch.set_num_threads(context.recipe.threads or torch.get_num_threads())
     torch.use_deterministic_algorithms(True, warn_only=True)
     for examples in context.data.splits().values():
-        context.task.targets(examples)
+        context.task.check(examples)
     write_text(context.out / "recipe.yaml", recipe.dump(context.recipe))
 
 

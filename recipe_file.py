@@ -123,6 +123,8 @@ def _line(text: str, location: Sequence[str | int]) -> int:
     """The line (from 1) of the deepest part of `location` that stands in the recipe's text; 0 where none does."""
     node, line = yaml.compose(text, yaml.SafeLoader), 0
     for part in location:
+        if isinstance(node, yaml.MappingNode) and isinstance(part, int):
+            continue  # one file stands where a list of files may
         if isinstance(node, yaml.MappingNode):
             found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
             if found is None:
@@ -138,7 +140,7 @@ def _explain(problem: Any, values: Any, where: str) -> UsageError:
     """A validation error as one line."""
     location: list[str] = []
     for part in problem["loc"]:  # between the keys pydantic names the kinds that a value might have had
-        if isinstance(values, dict) and "[" not in str(part):
+        if isinstance(values, dict) and not isinstance(part, int) and "[" not in part:
             location.append(str(part))
             values = values.get(part)
         elif isinstance(values, list) and isinstance(part, int):

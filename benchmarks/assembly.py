@@ -125,6 +125,8 @@ def assemble(
     table = rows(results, out)
     choice = choose(spec.budget, table, metric, spec.task.max_length)
     teach, distil, measure = results["teach"], results["distil"], results["measure"]
+    before = results["pretrain"]["training"] if "pretrain" in results else []
+    curves = [*before, *teach["training"], *distil["training"]]
     return Run(
         attar=__version__,
         name=spec.name,
@@ -135,7 +137,7 @@ def assemble(
         machine=measure["machine"],
         provenance=provenance,
         stages=[Stage.model_validate(one) for one in stages],
-        training=[Training.model_validate(one) for one in (*teach["training"], *distil["training"])],
+        training=[Training.model_validate(one) for one in curves],
         models=table,
         shares={model.name: shares(out / str(model.file)) for model in [*table[:2], *([choice] if choice else [])]},
         layer_times=measure["layer_times"],
@@ -149,6 +151,7 @@ def assemble(
 def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
     """Conditions that a reader must know."""
     notes = [f"not measured: {line}" for line in results["measure"]["failures"]]
+    notes += results["teach"].get("remarks", [])
     for split, count in results["teach"]["truncated"].items():
         if count:
             total = task["rows"][split]

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ from .. import recipe, students, training
 from ..errors import UsageError
 from ..files import value_digest, write_bytes
 from ..students.layer_map import resolve
-from ..tasks.data import Data, Encoded, encode
-from ..tasks.encoding import Encoder, collate
-from ..tasks.text import TextTask
-from ..teachers import checkpoint, layout
-from ..teachers.finetune import answers, hard_loss
-from ..teachers.teach import curve, score
+from ..tasks.data import Data
+from ..tasks.encoding import Encoder, Features
+from ..tasks.task import Answers, Encoded, Task
+from ..teachers import checkpoint, heads, layout
+from ..teachers.teach import curve, judge
 from . import attention, losses
+from .soft import soft_loss
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Pair:
     layers: list[int]  # teacher layer (from 1) of each student layer
     train: Encoded
     dev: Encoded
-    task: TextTask
+    task: Task
     pad_id: int
     seed: int
     progress: training.Progress
@@ -54,34 +55,30 @@ class Pair:
         """Where both live."""
         return torch.device(self.student.device)
 
-    def batch(self, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """The arrays of a batch."""
-        return collate([self.train.features[row] for row in rows], self.pad_id)
-
-    def feed(self, model: PreTrainedModel, arrays: dict[str, Any], **options: Any) -> Any:
-        """A model's outputs for a batch."""
-        return model(**checkpoint.tensors(arrays, checkpoint.takes(model), self.device), **options)
+    def answers(self, model: PreTrainedModel, features: Sequence[Features]) -> Answers:
+        """A model's logits for every sequence."""
+        return heads.answers(model, self.task.head, features, self.pad_id)
 
     def evaluate(self) -> training.Scores:
         """The student's dev scores."""
-        return self.task.score(answers(self.student, self.dev.features, self.pad_id), self.dev.targets)
+        return self.task.score(self.answers(self.student, self.dev.features), self.dev)
 
 
 def distil(
-    spec: recipe.Recipe, data: Data, task: TextTask, teacher_folder: Path, folder: Path, progress: training.Progress
+    spec: recipe.Recipe, data: Data, task: Task, teacher_folder: Path, folder: Path, progress: training.Progress
 ) -> dict[str, Any]:
     """Fill `folder` with the student; gives its scores, size and training curves."""
     torch.manual_seed(spec.seed)
-    teacher = checkpoint.classifier(teacher_folder).to(training.device()).requires_grad_(False)
-    student = students.build(teacher, spec.student).to(training.device())
+    teacher = heads.load(task.head, teacher_folder).to(training.device()).requires_grad_(False)
+    student = students.build(teacher, spec.student, task.head).to(training.device())
     checkpoint.save_tokenizer(teacher_folder, folder)
     encoder = Encoder(folder / "tokenizer.json", spec.task.max_length)
-    splits = {name: encode(rows, task, encoder) for name, rows in data.splits().items()}
+    splits = {name: task.encode(rows, encoder) for name, rows in data.splits().items()}
     depth = layout.shape(student).layers
     layers = resolve(spec.student.layer_map, depth, layout.shape(teacher).layers)
-    train = encode(data.train, task, encoder)
+    train = task.encode(data.train, encoder)
     pair = Pair(teacher.eval(), student, layers, train, splits["dev"], task, encoder.pad_id, spec.seed, progress)
-    work, curves, rows = folder / "checkpoints", [], len(train.features)
+    work, curves, rows = folder / "checkpoints", [], len(train.lengths)
     if spec.distil.intermediate and spec.distil.intermediate.epochs:
         state = learn_layers(pair, spec.distil.intermediate, work / "intermediate")
         curves.append(curve("distil", "intermediate", rows, state))
@@ -92,8 +89,8 @@ def distil(
     checkpoint.save(student, folder)
     return {
         "training": curves,
-        "scores": score(student, splits, task, encoder.pad_id),
-        "rows": {name: len(encoded.features) for name, encoded in splits.items()},
+        **judge(student, splits, task, encoder.pad_id),
+        "rows": {name: encoded.count for name, encoded in splits.items()},
         "parameters": checkpoint.unique_parameters(student),
         "layers": layers,
     }
@@ -122,7 +119,7 @@ def learn_layers(pair: Pair, plan: recipe.Intermediate, folder: Path) -> trainin
     model = Projections(pair.student, small.hidden, large.hidden).to(pair.device)
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
-        arrays = pair.batch(rows)
+        arrays = pair.train.batch(rows, pair.pad_id).inputs
         with torch.no_grad():
             teacher, teacher_scores = _states(pair, pair.teacher, arrays)
         student, student_scores = _states(pair, pair.student, arrays)
@@ -156,30 +153,27 @@ def learn_layers(pair: Pair, plan: recipe.Intermediate, folder: Path) -> trainin
 def _states(pair: Pair, model: PreTrainedModel, arrays: dict[str, Any]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     """Hidden states (embeddings first) and attention scores of every layer."""
     with attention.recording() as scores:
-        outputs = pair.feed(model, arrays, output_hidden_states=True)
+        inputs = checkpoint.tensors(arrays, checkpoint.takes(model), pair.device)
+        outputs = layout.encoder(model)(**inputs, output_hidden_states=True)
     return outputs.hidden_states, scores
 
 
 def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, teacher: str) -> training.State:
     """The prediction phase: soft cross-entropy with the teacher's logits, and the true labels where asked."""
     torch.manual_seed(pair.seed + 1)
-    known = torch.from_numpy(teacher_answers(pair, folder / "teacher.safetensors", teacher)).to(pair.device)
-    regression = pair.task.kind == "regression"
+    known = teacher_answers(pair, folder / "teacher.safetensors", teacher)
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
-        logits = pair.feed(pair.student, pair.batch(rows)).logits
+        batch = pair.train.batch(rows, pair.pad_id)
+        mask = torch.from_numpy(batch.inputs["attention_mask"]).to(pair.device)
+        logits = heads.feed(pair.student, pair.task.head, batch.inputs)
         found: training.Losses = {}
         if plan.soft:
-            theirs = known[torch.from_numpy(rows).to(pair.device)]
-            soft = (
-                losses.answer_error(logits, theirs)
-                if regression
-                else losses.soft_cross_entropy(logits, theirs, plan.temperature)
-            )
-            found["soft"] = plan.soft * soft
+            theirs = padded([known[number] for number in pair.train.sequences(rows)], logits)
+            found["soft"] = plan.soft * soft_loss(pair.task, logits, theirs, mask, batch, plan.temperature)
         if plan.hard:
-            targets = torch.from_numpy(pair.train.targets[rows]).to(pair.device)
-            found["hard"] = plan.hard * hard_loss(logits, targets)
+            hard = heads.HEADS[pair.task.head].loss(logits, mask, batch, pair.task)
+            found["hard"] = plan.hard * torch.stack(list(hard.values())).sum()
         return found
 
     checkpoint.freeze_embeddings(pair.student, plan.freeze_embeddings)
@@ -199,18 +193,33 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, teacher: st
     )
 
 
-def teacher_answers(pair: Pair, path: Path, teacher: str) -> npt.NDArray[np.float32]:
-    """The teacher's logits for all training rows, (rows, outputs), computed once and kept at `path`."""
-    key = value_digest([teacher, pair.pad_id, [row.input_ids for row in pair.train.features]])[:16]
+def padded(answers: Answers, like: Tensor) -> Tensor:
+    """The answers of a batch's sequences in the shape of the student's logits, 0 where those are padding."""
+    found = torch.zeros_like(like)
+    for number, values in enumerate(answers):
+        found[number, : len(values)] = torch.from_numpy(values).to(like.device)
+    return found
+
+
+def teacher_answers(pair: Pair, path: Path, teacher: str) -> Answers:
+    """The teacher's logits for every training sequence, computed once and kept at `path`."""
+    features = pair.train.features
+    key = value_digest([teacher, pair.pad_id, [row.input_ids for row in features]])[:16]
     if path.is_file():
         kept = load_file(path)
         if key in kept:
-            return np.asarray(kept[key], np.float32)
-    chunks, features = [], pair.train.features
+            return _cut(kept[key], features)
+    chunks: list[Any] = []
     size = max(1024, math.ceil(len(features) / 100))
     for start in range(0, len(features), size):
-        chunks.append(answers(pair.teacher, features[start : start + size], pair.pad_id))
+        chunks += list(pair.answers(pair.teacher, features[start : start + size]))
         pair.progress("teacher's answers", min(1.0, (start + size) / len(features)), f"{len(features)} rows")
-    logits = np.concatenate(chunks)
+    logits = np.concatenate(chunks) if chunks[0].ndim == 2 else np.stack(chunks)
     write_bytes(path, save({key: logits}))
-    return logits
+    return _cut(logits, features)
+
+
+def _cut(logits: npt.NDArray[np.float32], features: Sequence[Features]) -> Answers:
+    """Kept logits by sequence: one row each, or as many as it has pieces."""
+    lengths = [len(row.input_ids) for row in features]
+    return list(logits) if len(logits) == len(lengths) else np.split(logits, np.cumsum(lengths)[:-1])

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import recipe
 from ..compress import quantization
@@ -23,6 +22,7 @@ from ..errors import AttarError, DiskFullError
 from ..files import write_text
 from ..tasks.encoding import Features
 from ..tasks.table import Example
+from ..tasks.task import Answers
 from . import litert, onnx, ort_format
 from .manifest import Input
 
@@ -152,7 +152,7 @@ def golden_rows(count: int) -> list[int]:
     return sorted({int(number) for number in np.linspace(0, count - 1, min(count, GOLDEN_ROWS))})
 
 
-def write_golden(path: Path, rows: list[Example], features: list[Features], logits: npt.NDArray[np.float32]) -> None:
+def write_golden(path: Path, rows: list[Example], features: list[Features], logits: Answers) -> None:
     """Write the golden examples: texts, pieces and the student's logits, one a line."""
     lines = []
     for number in golden_rows(len(rows)):

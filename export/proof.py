@@ -16,25 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..benchmarks.machine import cores, version
 from ..benchmarks.record import Check, Model
 from ..errors import AttarError
 from ..recipe import Recipe
-from ..tasks.data import Encoded
-from ..tasks.text import TextTask
+from ..tasks.encoding import Features
+from ..tasks.task import Answers, Encoded, Task
 from . import parity, sizes
 from .artefacts import golden_rows
 from .bundle import DISTRIBUTIONS
 
-Outputs = dict[str, npt.NDArray[np.float32]]  # split -> the PyTorch model's logits
+Outputs = dict[str, Answers]  # split -> the PyTorch model's logits
 BITS = {"fp32": 32, "int8": 8}
 
 
 def prove(
     spec: Recipe,
-    task: TextTask,
+    task: Task,
     splits: dict[str, Encoded],
     outputs: dict[str, Outputs],
     cards: list[dict[str, Any]],
@@ -92,7 +91,7 @@ class _Proof:
     """The checks of one artefact; each fills its part of the row."""
 
     def __init__(
-        self, model: Model, path: Path, task: TextTask, splits: dict[str, Encoded], outputs: Outputs, pad_id: int
+        self, model: Model, path: Path, task: Task, splits: dict[str, Encoded], outputs: Outputs, pad_id: int
     ) -> None:
         self.model, self.path, self.task, self.splits = model, path, task, splits
         self.outputs, self.pad_id = outputs, pad_id
@@ -101,11 +100,11 @@ class _Proof:
     def golden(self) -> Check:
         """Logits on the golden examples."""
         dev, logits = self.splits["dev"], self.outputs["dev"]
-        rows = [r for r in golden_rows(len(logits)) if self._fits(dev.lengths[r])]
+        rows = [r for r in golden_rows(len(logits)) if self._fits(dev.features[r])]
         if not rows:
             return Check(name=f"{self.name}: golden logits", passed=False, detail="no golden text is short enough")
         examples = [(dev.features[row], logits[row]) for row in rows]
-        tolerance = parity.tolerance(self.model.precision, logits)
+        tolerance = parity.tolerance(self.model.precision, np.stack(logits))
         found = parity.compare(self.path, self.model.runtime, examples, tolerance, self.pad_id)
         self.model.golden_tolerance = tolerance
         self.model.golden_error, self.model.golden_agreement = found.max_error, found.agreement
@@ -115,21 +114,21 @@ class _Proof:
     def scored(self, split: str, tolerance: float) -> Check:
         """The primary metric on a whole split, against the PyTorch model on the same rows."""
         encoded = self.splits[split]
-        rows = np.array([n for n, length in enumerate(encoded.lengths) if self._fits(length)], np.int64)
+        encoded, sequences = encoded.fitting(self.model.length or max(encoded.lengths))
+        rows = encoded.count
         name = f"{self.name}: {split} score"
-        features = [encoded.features[row] for row in rows]
         try:
             answers = parity.score_outputs(
-                self.path, self.model.runtime, features, self.pad_id, self.model.length, threads=cores()
+                self.path, self.model.runtime, encoded.features, self.pad_id, self.model.length, threads=cores()
             )
         except AttarError as error:
             return Check(name=name, passed=False, detail=error.line())
-        scores = self.task.score(answers, encoded.targets[rows])
-        self.model.scores[split], self.model.rows[split] = scores, len(rows)
-        theirs = self.task.score(self.outputs[split][rows], encoded.targets[rows])[self.task.metric]
+        scores = self.task.score(list(answers), encoded)
+        self.model.scores[split], self.model.rows[split] = scores, rows
+        theirs = self.task.score([self.outputs[split][n] for n in sequences], encoded)[self.task.metric]
         points = 100 * (scores[self.task.metric] - theirs)
         detail = (
-            f"{self.task.metric} {100 * scores[self.task.metric]:.2f} on {len(rows)} rows, {points:+.2f} points from "
+            f"{self.task.metric} {100 * scores[self.task.metric]:.2f} on {rows} rows, {points:+.2f} points from "
             f"PyTorch; {tolerance:g} allowed"
         )
         return Check(name=name, passed=abs(points) <= tolerance + 1e-9, detail=detail)
@@ -142,5 +141,5 @@ class _Proof:
         ok, detail = sizes.check(model.bytes, model.parameters, BITS[model.precision])
         return Check(name=f"{self.name}: size", passed=ok, detail=detail)
 
-    def _fits(self, length: int) -> bool:
-        return self.model.length is None or length <= self.model.length
+    def _fits(self, row: Features) -> bool:
+        return self.model.length is None or len(row.input_ids) <= self.model.length

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from transformers import PreTrainedModel
 
 from .. import recipe
+from ..tasks.task import Head
 from . import distilbert, tinybert
 
-REGISTRY: dict[str, Callable[[PreTrainedModel, recipe.Student], PreTrainedModel]] = {
+REGISTRY: dict[str, Callable[[PreTrainedModel, recipe.Student, Head], PreTrainedModel]] = {
     "distilbert": distilbert.build,
     "tinybert": tinybert.build,
 }
 
 
-def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
-    """A student of the stated kind, started as the recipe says."""
-    return REGISTRY[spec.kind](teacher, spec)
+def build(teacher: PreTrainedModel, spec: recipe.Student, head: Head = "sequence") -> PreTrainedModel:
+    """A student of the stated kind with its teacher's head, started as the recipe says."""
+    return REGISTRY[spec.kind](teacher, spec, head)

@@ -3,23 +3,24 @@
 - A stock DistilBERT checkpoint: `AutoModel.from_pretrained` loads it with no attar installed.
 - Starts from the teacher's embeddings and the layers of the map. The first segment's embedding is added to the
   positions, because DistilBERT has no segments and would otherwise start with a shifted input.
-- The head starts from the teacher's pooler and classifier where the teacher has them.
+- The head is the stock one of the task, and starts from the teacher's where that has the same layers (`heads`).
 """
 
 from __future__ import annotations
 
 import torch
-from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
+from transformers import DistilBertConfig, PreTrainedModel
 
 from .. import recipe
 from ..errors import UsageError
+from ..tasks.task import Head
 from ..teachers import layout
 from . import heads
 from .layer_map import resolve
 
 
-def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
-    """A DistilBERT classifier started from `teacher`."""
+def build(teacher: PreTrainedModel, spec: recipe.Student, head: Head) -> PreTrainedModel:
+    """A DistilBERT with the head of `teacher`, started from it."""
     shape = layout.shape(teacher)
     for name, wanted, given in (
         ("hidden_size", spec.hidden_size, shape.hidden),
@@ -47,7 +48,7 @@ def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
         seq_classif_dropout=0.1,
         **heads.labels(teacher),
     )
-    student = DistilBertForSequenceClassification(config)
+    student = heads.create(head, config)
     if spec.start == "teacher":
         layout.write(student, start(teacher, chosen))
         heads.copy(teacher, student)

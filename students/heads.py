@@ -1,8 +1,10 @@
-"""Classification heads: what a student's head takes over from its teacher's.
+"""The heads of students: the stock one of the task, and what it takes over from the teacher's.
 
-Families differ in what stands between the first token's state and the logits: BERT a tanh pooler, DistilBERT a ReLU
-layer, ELECTRA and RoBERTa a dense layer inside the classifier. The dense weights and the logits' weights are copied
-where the widths agree; the activation differs, and distillation mends that in the first steps.
+- A head that reads each piece is one linear layer. One that reads the whole input has a dense layer before it, and
+  families differ in that: BERT a tanh pooler, DistilBERT a ReLU layer, ELECTRA and RoBERTa a dense layer inside the
+  classifier (ELECTRA's choice a `sequence_summary`).
+- The dense weights and the logits' weights are copied where the widths agree; the activation differs, and distillation
+  mends that in the first steps.
 """
 
 from __future__ import annotations
@@ -13,7 +15,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..tasks.task import Head
+from ..teachers import heads as stock
 from ..teachers import layout
+
+
+def create(head: Head, config: Any) -> PreTrainedModel:
+    """The stock model of the configuration's family that has the head, with random weights."""
+    model: PreTrainedModel = stock.HEADS[head].stock.from_config(config)
+    return model
 
 
 def labels(teacher: PreTrainedModel) -> dict[str, Any]:
@@ -28,15 +38,17 @@ def labels(teacher: PreTrainedModel) -> dict[str, Any]:
 
 
 def parts(model: PreTrainedModel) -> tuple[nn.Linear | None, nn.Linear | None]:
-    """The dense layer and the output layer of a classifier's head."""
-    head: Any = getattr(model, "classifier", None)
+    """The dense layer and the output layer of a model's head."""
+    head: Any = getattr(model, "classifier", None) or getattr(model, "qa_outputs", None)
     if hasattr(head, "out_proj"):
         return head.dense, head.out_proj
     dense: Any = getattr(model, "pre_classifier", None)
+    if hasattr(model, "sequence_summary"):
+        dense = model.sequence_summary.summary
     pooler = getattr(layout.encoder(model), "pooler", None)
     if dense is None and pooler is not None:
         dense = pooler.dense
-    return dense, head if isinstance(head, nn.Linear) else None
+    return dense if isinstance(dense, nn.Linear) else None, head if isinstance(head, nn.Linear) else None
 
 
 def copy(teacher: PreTrainedModel, student: PreTrainedModel) -> None:

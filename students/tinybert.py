@@ -7,17 +7,18 @@
 
 from __future__ import annotations
 
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers import BertConfig, PreTrainedModel
 
 from .. import recipe
 from ..errors import UsageError
+from ..tasks.task import Head
 from ..teachers import layout
 from . import heads, narrow
 from .layer_map import resolve
 
 
-def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
-    """A small BERT classifier started from `teacher`."""
+def build(teacher: PreTrainedModel, spec: recipe.Student, head: Head) -> PreTrainedModel:
+    """A small BERT with the head of `teacher`, started from it."""
     shape = layout.shape(teacher)
     layers = spec.layers or max(1, shape.layers // 2)
     hidden = spec.hidden_size or shape.hidden
@@ -40,7 +41,7 @@ def build(teacher: PreTrainedModel, spec: recipe.Student) -> PreTrainedModel:
         attention_probs_dropout_prob=0.0,
         **heads.labels(teacher),
     )
-    student = BertForSequenceClassification(config)
+    student = heads.create(head, config)
     if spec.start == "teacher":
         if hidden > shape.hidden or intermediate > shape.intermediate:
             raise UsageError(

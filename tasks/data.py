@@ -7,39 +7,38 @@ the file is called.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from .. import recipe
 from ..errors import AttarError
 from ..files import value_digest
-from . import assistant, table
-from .encoding import Encoder, Features
-from .table import Example
-from .text import TextTask
+from . import kinds
+
+NAMES: tuple[kinds.Name, ...] = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Data:
-    """Examples by split, of which `test` may be empty, and the labels of all training rows, sorted.
+    """Rows by split, of which `test` may be empty, and the labels of all training rows, sorted.
 
     A label of a row that was set aside or left out by `limit` is a class too. The digests are of the rows alone.
     """
 
-    train: list[Example]
-    dev: list[Example]
-    test: list[Example]
+    train: list[Any]
+    dev: list[Any]
+    test: list[Any]
     labels: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # what the readers left out, one line a file
 
     def counts(self) -> dict[str, int]:
         """Rows of each split that has some."""
         splits = {"train": self.train, "dev": self.dev, "test": self.test}
         return {name: len(rows) for name, rows in splits.items() if rows}
 
-    def splits(self) -> dict[str, list[Example]]:
+    def splits(self) -> dict[str, list[Any]]:
         """The splits that are scored."""
         return {"dev": self.dev} | ({"test": self.test} if self.test else {})
 
@@ -49,27 +48,28 @@ class Data:
         return {name: digest(rows) for name, rows in names.items() if rows}
 
 
-def digest(rows: Sequence[Example]) -> str:
-    """sha256 over the rows."""
-    return value_digest([[row.text, row.text_pair, row.label] for row in rows])
+def digest(rows: Sequence[Any]) -> str:
+    """sha256 over the rows, wherever they stood."""
+    return value_digest([row[: row._fields.index("where")] for row in rows])
 
 
 def load(task: recipe.Task, seed: int = 0) -> Data:
     """Read all splits; set aside `holdout` of the training rows where there is no dev file."""
-    if task.builtin == "assistant":
-        train, dev, test = (_assistant(name) for name in ("train", "dev", "test"))
-    else:
-        assert task.train is not None  # the recipe's own check
-        train = table.read(task.train, task)
-        dev = table.read(task.dev, task) if task.dev else []
-        test = table.read(task.test, task) if task.test else []
-    labels = sorted({row.label for row in train})
+    kind = kinds.KINDS[task.kind]
+    splits: dict[str, list[Any]] = {}
+    remarks = []
+    for name in NAMES:
+        rows, said = kinds.read(task, name)
+        splits[name] = rows
+        remarks += said
+    train, dev, test = splits.values()
+    labels = kind.labels(train)
     chooser = random.Random(seed)
     if not dev:
-        order = chooser.sample(range(len(train)), len(train))
-        held = set(order[: max(1, round(task.holdout * len(train)))])
-        dev = [row for number, row in enumerate(train) if number in held]
-        train = [row for number, row in enumerate(train) if number not in held]
+        groups = kind.groups(train) if kind.groups else [str(number) for number in range(len(train))]
+        held = _held(groups, task.holdout, chooser)
+        dev = [row for row, group in zip(train, groups, strict=True) if group in held]
+        train = [row for row, group in zip(train, groups, strict=True) if group not in held]
         if not train:
             raise AttarError(
                 f"of {len(dev)} training rows none is left beside dev",
@@ -78,33 +78,19 @@ def load(task: recipe.Task, seed: int = 0) -> Data:
             )
     if task.limit and task.limit < len(train):
         train = [train[number] for number in sorted(chooser.sample(range(len(train)), task.limit))]
-    return Data(train, dev, test, labels)
+    if task.mixture and kind.mix:
+        train = kind.mix(train, task.mixture, seed)
+    return Data(train, dev, test, labels, remarks)
 
 
-def _assistant(split: str) -> list[Example]:
-    rows = assistant.examples(split)  # type: ignore[arg-type]
-    return [Example(text, None, label, f"assistant/{split}:{n}") for n, (label, text) in enumerate(rows, 1)]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The features and targets of one split, in the order of its rows."""
-
-    features: list[Features]
-    targets: npt.NDArray[np.generic]
-
-    @property
-    def lengths(self) -> list[int]:
-        """Pieces of each row."""
-        return [len(row.input_ids) for row in self.features]
-
-    @property
-    def truncated(self) -> int:
-        """Rows that were cut to the maximal length."""
-        return sum(row.truncated for row in self.features)
-
-
-def encode(rows: Sequence[Example], task: TextTask, encoder: Encoder) -> Encoded:
-    """Encode the rows of a split and their labels."""
-    targets = task.targets(rows)
-    return Encoded(encoder.encode([(row.text, row.text_pair) for row in rows]), targets)
+def _held(groups: Sequence[str], share: float, chooser: random.Random) -> set[str]:
+    """Groups that hold `share` of the rows, at least one, in a random order."""
+    sizes = Counter(groups)
+    held: set[str] = set()
+    count, wanted = 0, max(1, round(share * len(groups)))
+    for group in chooser.sample(list(sizes), len(sizes)):
+        if count >= wanted:
+            break
+        held.add(group)
+        count += sizes[group]
+    return held

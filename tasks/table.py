@@ -37,9 +37,9 @@ def read(split: Split, task: Task) -> list[Example]:
     text = pair = label = ""
     for where, row in rows:
         if not examples:
-            text = _column(row, task.text, where, "text")
-            label = _column(row, task.label, where, "label")
-            pair = _column(row, task.text_pair, where, "text_pair") if task.text_pair else ""
+            text = column(row, task.text, where, "text")
+            label = column(row, task.label, where, "label")
+            pair = column(row, task.text_pair, where, "text_pair") if task.text_pair else ""
         example = Example(
             _text(row, text, where), _text(row, pair, where) if pair else None, _label(row, label, where), where
         )
@@ -62,16 +62,16 @@ def _format(split: Split) -> str:
 
 def _file_rows(split: Split) -> Iterator[Row]:
     path = expand(split.path)
-    text = _decode(path, split.encoding)
+    text = decode(path, split.encoding)
     kind = _format(split)
     if kind == "jsonl":
-        return _jsonl_rows(path, text)
+        return jsonl_rows(path, text)
     if kind == "label_text":
         return _label_text_rows(path, text)
-    return _table_rows(path, text, kind, split.header)
+    return table_rows(path, text, kind, split.header)
 
 
-def _decode(path: Path, encoding: str) -> str:
+def decode(path: Path, encoding: str) -> str:
     """The text of a file without its byte-order mark."""
     if path.is_dir():
         raise AttarError("this is a folder", where=str(path), fix="a data set needs `format: dataset`")
@@ -93,7 +93,8 @@ def _decode(path: Path, encoding: str) -> str:
         raise AttarError(f"unknown encoding {encoding!r}", where=str(path)) from None
 
 
-def _table_rows(path: Path, text: str, kind: str, header: list[str] | None) -> Iterator[Row]:
+def table_rows(path: Path, text: str, kind: str, header: list[str] | None) -> Iterator[Row]:
+    """The rows of a `csv` or `tsv` file; `header` names the columns of one that has no header line."""
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines) if kind == "csv" else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     columns = header
@@ -113,7 +114,8 @@ def _table_rows(path: Path, text: str, kind: str, header: list[str] | None) -> I
         raise AttarError(f"not readable as {kind}: {error}", where=f"{path}:{reader.line_num}") from None
 
 
-def _jsonl_rows(path: Path, text: str) -> Iterator[Row]:
+def jsonl_rows(path: Path, text: str) -> Iterator[Row]:
+    """One JSON object a line."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -173,7 +175,7 @@ def _one_split(splits: dict[str, Any], split: Split) -> Any:
     return splits[name]
 
 
-def _column(row: dict[str, Any], wanted: str | Sequence[str], where: str, role: str) -> str:
+def column(row: dict[str, Any], wanted: str | Sequence[str], where: str, role: str) -> str:
     """The first of the wanted names that the row has."""
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in names:
@@ -187,17 +189,17 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
     value = row.get(column)
     if not isinstance(value, str) or not value.strip():
         raise AttarError(f"the column {column!r} holds no text", where=where)
-    return _unicode(value, column, where)
+    return unicode(value, column, where)
 
 
 def _label(row: dict[str, Any], column: str, where: str) -> str:
     value = row.get(column)
     if value is None or isinstance(value, (list, dict)) or not str(value).strip():
         raise AttarError(f"the column {column!r} holds no label", where=where, fix="every row needs one")
-    return _unicode(str(value).strip(), column, where)
+    return unicode(str(value).strip(), column, where)
 
 
-def _unicode(value: str, column: str, where: str) -> str:
+def unicode(value: str, column: str, where: str) -> str:
     """JSON can write half of a surrogate pair, which no tokenizer and no file can hold."""
     try:
         value.encode()

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +17,54 @@ import numpy.typing as npt
 from .. import recipe
 from ..errors import AttarError, nearest
 from . import metrics
+from .encoding import Encoder, Features, collate
 from .table import Example
+from .task import Answers, Batch, Encoded, Head, Indices
+
+
+@dataclass(frozen=True)
+class EncodedTexts(Encoded):
+    """Texts or pairs of texts, each with its class index or value; `orders` is 2 where a pair stands in both orders."""
+
+    features: list[Features]
+    targets: npt.NDArray[Any]
+    orders: int = 1
+
+    @property
+    def lengths(self) -> list[int]:
+        """Pieces of each row's longest sequence."""
+        sizes = np.array([len(row.input_ids) for row in self.features], np.int64)
+        return [int(size) for size in sizes.reshape(-1, self.orders).max(1)]
+
+    def sequences(self, rows: Indices) -> Indices:
+        """The sequences of these rows, a row's orders one after the other."""
+        return (rows[:, None] * self.orders + np.arange(self.orders)).ravel()
+
+    def batch(self, rows: Indices, pad_id: int) -> Batch:
+        """These rows, padded to the longest of them."""
+        inputs = collate([self.features[number] for number in self.sequences(rows)], pad_id)
+        return Batch(inputs, self.targets[rows], np.repeat(np.arange(len(rows)), self.orders))
+
+    def fitting(self, length: int) -> tuple[EncodedTexts, Indices]:
+        """The rows that are no longer than `length`."""
+        rows = np.array([number for number, pieces in enumerate(self.lengths) if pieces <= length], np.int64)
+        chosen = self.sequences(rows)
+        return EncodedTexts([self.features[number] for number in chosen], self.targets[rows], self.orders), chosen
 
 
 class TextTask:
-    """What is learnt: turns labels into targets and outputs into scores.
+    """What is learnt: turns labels into targets and answers into scores.
 
     `labels` are further labels of the training rows: of those that were set aside or left out.
     """
 
+    head: Head = "sequence"
+
     def __init__(self, spec: recipe.Task, train: Sequence[Example], labels: Sequence[str] = ()) -> None:
-        self.kind = spec.kind
+        self.kind: str = spec.kind
         self.metric: str = spec.metric or "accuracy"
         self.pair = train[0].text_pair is not None
+        self.both_orders = spec.both_orders
         self.classes = _classes(train, labels) if self.kind == "classification" else []
         self.labels = [spec.label_names.get(name, name) for name in self.classes]
         self._index = {name: number for number, name in enumerate(self.classes)}
@@ -52,23 +89,37 @@ class TextTask:
         """Width of the model's output."""
         return len(self.classes) or 1
 
+    def check(self, rows: Sequence[Example]) -> None:
+        """Raise `AttarError` for a label that no training row has, or a value that is no number."""
+        self.targets(rows)
+
+    def encode(self, rows: Sequence[Example], encoder: Encoder) -> EncodedTexts:
+        """The texts as pieces, the labels as targets."""
+        targets = self.targets(rows)
+        pairs = [(row.text, row.text_pair) for row in rows]
+        if self.both_orders:
+            pairs = [order for first, second in pairs for order in ((first, second), (second or "", first))]
+        return EncodedTexts(encoder.encode(pairs), targets, 2 if self.both_orders else 1)
+
     def targets(self, examples: Sequence[Example]) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """Class indices or values, shape (rows,)."""
         if self.kind == "regression":
             return np.array([_number(example) for example in examples], np.float32)
         return np.array([self._class(example) for example in examples], np.int64)
 
-    def score(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.generic]) -> dict[str, float]:
-        """All metrics of the task from outputs of shape (rows, outputs)."""
+    def score(self, answers: Answers, encoded: EncodedTexts) -> dict[str, float]:
+        """All metrics of the task from answers of shape (rows, outputs)."""
+        outputs, targets = np.asarray(answers), encoded.targets
+        if encoded.orders > 1:
+            outputs = outputs.reshape(len(targets), encoded.orders, -1).sum(1)
         if self.kind == "regression":
             values, truth = outputs[:, 0].astype(np.float64), targets.astype(np.float64)
             return {"spearman": metrics.spearman(values, truth), "pearson": metrics.pearson(values, truth)}
-        answers, classes = outputs.argmax(1), len(self.classes)
-        right = targets.astype(np.int64)
+        classes, right = outputs.argmax(1), targets.astype(np.int64)
         return {
-            "accuracy": metrics.accuracy(answers, right),
-            "f1": metrics.f1(answers, right, classes),
-            "mcc": metrics.mcc(answers, right, classes),
+            "accuracy": metrics.accuracy(classes, right),
+            "f1": metrics.f1(classes, right, len(self.classes)),
+            "mcc": metrics.mcc(classes, right, len(self.classes)),
         }
 
     def _class(self, example: Example) -> int:

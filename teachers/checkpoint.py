@@ -11,25 +11,28 @@ import importlib.util
 import inspect
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from ..errors import AttarError
 from ..files import folder_digest
-from . import layout
+from . import layout, sharing
 
 # What the libraries print while loading would stand between the user and our own progress.
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert")
+DECODERS = ("gpt2", "openai-gpt")
+FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert", *DECODERS)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-NEW_HEAD = re.compile(r"pooler|classifier")
+# What stands between the last hidden states and the logits; ELECTRA calls its pooling `sequence_summary`.
+NEW_HEAD = re.compile(r"pooler|classifier|sequence_summary|qa_outputs|^score\.")
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors$")
 
 
@@ -63,24 +66,26 @@ def digest(source: Path | str) -> str:
     return folder_digest(source, lambda path: path.name in names or bool(WEIGHTS.match(path.name)))
 
 
-def classifier(
+def load(
+    kind: Any,
     source: Path | str,
-    outputs: int | None = None,
-    labels: list[str] | None = None,
+    *,
+    new: bool = False,
+    names: Sequence[str] | None = None,
     attention_dropout: float | None = None,
+    **options: Any,
 ) -> PreTrainedModel:
-    """A sequence-classification model with the checkpoint's weights; a new head where `outputs` asks for one."""
-    extra: dict[str, Any] = {}
-    if outputs is not None:
-        names = labels or [f"LABEL_{number}" for number in range(outputs)]
-        extra |= {
-            "num_labels": outputs,
-            "id2label": dict(enumerate(names)),
-            "label2id": {name: number for number, name in enumerate(names)},
-            "problem_type": "regression" if outputs == 1 else "single_label_classification",
-        }
+    """A model of the stock class `kind` (`AutoModelFor…`) with the checkpoint's weights, float32.
+
+    With `new` the head is to be trained, so the checkpoint need not have it; `names` are those of its outputs, and
+    `options` go into the configuration. Raises `AttarError` where the family is unknown, the files do not load, or
+    weights are missing.
+    """
+    if names is not None:
+        options |= {"num_labels": len(names), "id2label": dict(enumerate(names))}
+        options["label2id"] = {name: number for number, name in enumerate(names)}
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **extra)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
         if config.model_type not in FAMILIES:
             raise AttarError(
                 f"the model type {config.model_type!r} is not one of {', '.join(FAMILIES)}", where=str(source)
@@ -88,13 +93,13 @@ def classifier(
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if attention_dropout is not None and hasattr(config, name):
                 setattr(config, name, attention_dropout)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = kind.from_pretrained(
             source,
             output_loading_info=True,
             config=config,
             use_safetensors=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=outputs is not None,
+            ignore_mismatched_sizes=new,
             dtype=torch.float32,
         )
     except AttarError:
@@ -102,14 +107,24 @@ def classifier(
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the model does not load: {error}", where=str(source)) from None
     # What a checkpoint lacks is filled with random numbers; only a head that is to be trained may be new.
-    missing = sorted(name for name in report["missing_keys"] if outputs is None or not NEW_HEAD.search(name))
+    lacking = sharing.restore(model, report["missing_keys"])
+    missing = sorted(name for name in lacking if not (new and NEW_HEAD.search(name)))
     if missing:
         raise AttarError(
             f"the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
             where=str(source),
             fix="set teacher.finetune: true" if all(NEW_HEAD.search(name) for name in missing) else "",
         )
-    return model
+    result: PreTrainedModel = model
+    return result
+
+
+def family(source: Path | str) -> str:
+    """The model type that the checkpoint's configuration states."""
+    try:
+        return str(AutoConfig.from_pretrained(source, trust_remote_code=False).model_type)
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        raise AttarError(f"the configuration does not load: {error}", where=str(source)) from None
 
 
 def classes(source: Path | str) -> list[str]:

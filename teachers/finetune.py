@@ -1,79 +1,57 @@
-"""Fine-tuning a classifier on a task, and asking any model for its answers.
-
-The loss is cross-entropy over the classes, or the squared error for a regression (BERT, arXiv 1810.04805, section 3).
-"""
+"""Fine-tuning a teacher on a task of any kind: all weights learn, with the loss of the task's head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from .. import training
+from ..errors import AttarError
 from ..recipe import Optimization
-from ..tasks import batching
-from ..tasks.data import Encoded
-from ..tasks.encoding import Features, collate
-from ..tasks.text import TextTask
-from . import checkpoint
-
-
-def answers(
-    model: PreTrainedModel, features: Sequence[Features], pad_id: int, batch_size: int = 64
-) -> npt.NDArray[np.float32]:
-    """The model's outputs for all rows, shape (rows, outputs), in the order of the rows."""
-    names, device = checkpoint.takes(model), next(model.parameters()).device
-    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        for rows in batching.ordered([len(row.input_ids) for row in features], batch_size):
-            batch = collate([features[row] for row in rows], pad_id)
-            logits = model(**checkpoint.tensors(batch, names, device)).logits
-            found.append((rows, logits.float().cpu().numpy()))
-    model.train(was_training)
-    result = np.zeros((len(features), found[0][1].shape[1]), np.float32)
-    for rows, logits in found:
-        result[rows] = logits
-    return result
-
-
-def hard_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy with class indices (batch,), or squared error with values (batch,)."""
-    if targets.dtype.is_floating_point:
-        return F.mse_loss(logits[:, 0], targets)
-    return F.cross_entropy(logits, targets)
+from ..tasks.task import Encoded, Task
+from . import checkpoint, gpt_transfer, heads
 
 
 def finetune(
     model: PreTrainedModel,
     train: Encoded,
     dev: Encoded,
-    task: TextTask,
+    task: Task,
     pad_id: int,
     plan: Optimization,
     *,
     seed: int,
     folder: Path,
-    progress: training.Progress,
+    progress: training.Progress = lambda what, done, remark: None,
+    lm_weight: float = 0.0,
 ) -> training.State:
-    """Teach the model the task; it ends with the kept epoch's weights."""
-    names, device = checkpoint.takes(model), next(model.parameters()).device
+    """Teach the model the task; it ends with the weights that the plan keeps.
+
+    `lm_weight` is GPT-1's λ: a decoder learns the language of the texts beside the task (`gpt_transfer`, eq. 5).
+    """
+    check_length(model, train, dev)
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
-        batch = checkpoint.tensors(collate([train.features[row] for row in rows], pad_id), names, device)
-        return {"task": hard_loss(model(**batch).logits, torch.from_numpy(train.targets[rows]).to(device))}
+        batch = train.batch(rows, pad_id)
+        if lm_weight:
+            return gpt_transfer.losses(model, task, batch, lm_weight)
+        return heads.loss(model, task, batch)
 
     def evaluate() -> training.Scores:
-        return task.score(answers(model, dev.features, pad_id), dev.targets)
+        return task.score(heads.answers(model, task.head, dev.features, pad_id), dev)
 
     checkpoint.freeze_embeddings(model, plan.freeze_embeddings)
     return training.fit(
         training.Job("finetune", model, loss, train.lengths, plan, seed, folder, task.metric, evaluate, progress)
     )
+
+
+def check_length(model: PreTrainedModel, *splits: Encoded) -> None:
+    """Refuse sequences that are longer than the model's table of positions."""
+    limit = checkpoint.positions(model.config)
+    longest = max((len(row.input_ids) for split in splits for row in split.features), default=0)
+    if longest > limit:
+        raise AttarError(f"the teacher holds {limit} pieces", where="task.max_length", fix=f"set it to {limit}")

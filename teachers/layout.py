@@ -73,7 +73,7 @@ class Shape:
 
 def encoder(model: PreTrainedModel) -> Any:
     """The encoder below the task's head."""
-    return getattr(model, model.base_model_prefix) if hasattr(model, "base_model_prefix") else model
+    return model.base_model
 
 
 def family(model: PreTrainedModel) -> Family:

@@ -12,47 +12,50 @@ import torch
 from transformers import PreTrainedModel
 
 from .. import recipe, training
-from ..errors import AttarError
-from ..tasks.data import Data, Encoded, encode
+from ..errors import AttarError, UsageError
+from ..tasks.data import Data
 from ..tasks.encoding import Encoder
-from ..tasks.text import TextTask
-from . import checkpoint
-from .finetune import answers, finetune
+from ..tasks.task import Encoded, Task, Tuned
+from . import checkpoint, gpt_transfer, heads
+from .finetune import finetune
 
 
-def score(
-    model: PreTrainedModel, splits: dict[str, Encoded], task: TextTask, pad_id: int
-) -> dict[str, dict[str, float]]:
-    """The model's scores on every split."""
-    return {name: task.score(answers(model, rows.features, pad_id), rows.targets) for name, rows in splits.items()}
+def judge(model: PreTrainedModel, splits: dict[str, Encoded], task: Task, pad_id: int) -> dict[str, Any]:
+    """The model's `scores` on every split, and what is `tuned` on dev where the task tunes something."""
+    answers = {name: heads.answers(model, task.head, rows.features, pad_id) for name, rows in splits.items()}
+    found: dict[str, Any] = {"scores": {name: task.score(answers[name], rows) for name, rows in splits.items()}}
+    if isinstance(task, Tuned) and (tuned := task.tune(answers["dev"], splits["dev"])):
+        found["tuned"] = tuned
+    return found
 
 
-def teach(spec: recipe.Recipe, data: Data, task: TextTask, folder: Path, progress: training.Progress) -> dict[str, Any]:
-    """Fill `folder` with the teacher; gives its scores, size and training curve."""
-    source = checkpoint.locate(spec.teacher.model)
-    checkpoint.save_tokenizer(source, folder)
-    encoder = Encoder(folder / "tokenizer.json", spec.task.max_length)
+def teach(
+    spec: recipe.Recipe,
+    source: Path | str,
+    data: Data,
+    task: Task,
+    folder: Path,
+    progress: training.Progress,
+) -> dict[str, Any]:
+    """Fill `folder` with the teacher, which starts from `source`; gives its scores, size and training curve."""
     torch.manual_seed(spec.seed)
-    if spec.teacher.finetune:
-        dropout = spec.teacher.attention_dropout
-        model = checkpoint.classifier(source, task.outputs, task.labels or None, dropout)
-    else:
-        model = checkpoint.classifier(source)
-        if model.config.num_labels != task.outputs:
-            raise AttarError(
-                f"the teacher answers {model.config.num_labels} classes and the task has {task.outputs}",
-                where="teacher.finetune",
-                fix="set teacher.finetune: true",
-            )
+    model = begin(spec.teacher, source, task, folder)
+    encoder = Encoder(folder / "tokenizer.json", spec.task.max_length)
+    if not spec.teacher.finetune and task.head != "choice" and model.config.num_labels != task.outputs:
+        raise AttarError(
+            f"the teacher answers {model.config.num_labels} classes and the task has {task.outputs}",
+            where="teacher.finetune",
+            fix="set teacher.finetune: true",
+        )
     limit = checkpoint.positions(model.config)
     if spec.task.max_length > limit:
         raise AttarError(f"the teacher holds {limit} pieces", where="task.max_length", fix=f"set it to {limit}")
     model.to(training.device())
-    splits = {name: encode(rows, task, encoder) for name, rows in data.splits().items()}
-    train = {"train": encode(data.train, task, encoder)}
+    splits = {name: task.encode(rows, encoder) for name, rows in data.splits().items()}
+    train = {"train": task.encode(data.train, encoder)}
     curves = []
     if spec.teacher.finetune:
-        work = folder / "checkpoints"
+        decoder = model.config.model_type in checkpoint.DECODERS
         state = finetune(
             model,
             train["train"],
@@ -61,22 +64,38 @@ def teach(spec: recipe.Recipe, data: Data, task: TextTask, folder: Path, progres
             encoder.pad_id,
             spec.teacher.training,
             seed=spec.seed,
-            folder=work,
+            folder=folder / "checkpoints",
             progress=progress,
+            lm_weight=spec.teacher.lm_weight if decoder else 0.0,
         )
-        curves.append(curve("teach", "finetune", len(data.train), state))
+        curves.append(curve("teach", "finetune", len(train["train"].lengths), state))
     model.to("cpu")
     checkpoint.save(model, folder)
     return {
         "training": curves,
-        "scores": score(model, splits, task, encoder.pad_id),
-        "rows": {name: len(rows.features) for name, rows in splits.items()},
+        **judge(model, splits, task, encoder.pad_id),
+        "rows": {name: rows.count for name, rows in splits.items()},
         "truncated": {name: rows.truncated for name, rows in (train | splits).items()},
+        "remarks": data.remarks,
         "parameters": checkpoint.unique_parameters(model),
-        "source": spec.teacher.model,
+        "source": f"{spec.pretrain.shape}, pre-trained here" if spec.pretrain else spec.teacher.model,
         "licence": checkpoint.licence(source),
         "weights": checkpoint.digest(source),
     }
+
+
+def begin(spec: recipe.Teacher, source: Path | str, task: Task, folder: Path) -> PreTrainedModel:
+    """The model that is to be fine-tuned, or is taken as it is; its tokenizer goes to `folder`."""
+    if spec.finetune and checkpoint.family(source) in checkpoint.DECODERS:
+        if task.head not in ("sequence", "choice"):
+            raise UsageError(
+                f"a {checkpoint.family(source)} teacher does not learn {task.kind.replace('_', ' ')}",
+                where="teacher.model",
+                fix="take an encoder, such as minilm",
+            )
+        return gpt_transfer.start(source, folder, task.outputs, task.labels or None)
+    checkpoint.save_tokenizer(source, folder)
+    return heads.create(task, source, spec.attention_dropout) if spec.finetune else heads.load(task.head, source)
 
 
 def curve(stage: str, phase: str, examples: int, state: training.State) -> dict[str, Any]:

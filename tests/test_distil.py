@@ -7,11 +7,10 @@ import pytest
 from attar import recipe, students
 from attar.compress import distil
 from attar.errors import UsageError
-from attar.tasks import data, encoding
+from attar.tasks import encoding
 from attar.tasks.table import Example
 from attar.tasks.text import TextTask
-from attar.teachers import checkpoint
-from attar.teachers.finetune import answers
+from attar.teachers import heads
 from conftest import LABELS, SENTENCES, tiny_teacher
 from safetensors.numpy import load_file
 from scipy.special import log_softmax
@@ -27,11 +26,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pair(folder: Path, seed: int = 0, **student: object) -> distil.Pair:
-    teacher = checkpoint.classifier(folder).eval().requires_grad_(False)
+    teacher = heads.load("sequence", folder).eval().requires_grad_(False)
     spec = recipe.Student.model_validate(student)
     task = TextTask(recipe.Task(builtin="assistant"), ROWS)
     encoder = encoding.Encoder(folder / "tokenizer.json", 32)
-    rows = data.encode(ROWS, task, encoder)
+    rows = task.encode(ROWS, encoder)
     layers = distil.resolve(spec.layer_map, spec.layers or 2, 4)
     built = students.build(teacher, spec)
     return distil.Pair(teacher, built, layers, rows, rows, task, encoder.pad_id, seed, lambda what, done, remark: None)
@@ -92,7 +91,7 @@ def test_heads_that_do_not_divide_are_refused(folder: Path, tmp_path: Path) -> N
 def divergence(found: distil.Pair) -> float:
     """Mean Kullback-Leibler divergence of the student's probabilities from its teacher's."""
     models = (found.teacher, found.student)
-    theirs, ours = (log_softmax(answers(m, found.train.features, found.pad_id), axis=1) for m in models)
+    theirs, ours = (log_softmax(found.answers(m, found.train.features), axis=1) for m in models)
     return float((np.exp(theirs) * (theirs - ours)).sum(1).mean())
 
 
@@ -104,22 +103,23 @@ def test_answers_are_learnt_from_whom_the_weights_say(folder: Path, tmp_path: Pa
     before = divergence(found)
     state = distil.learn_answers(found, plan, tmp_path, "teacher")
     assert set(state.epochs[0]["losses"]) == ({"soft"} if soft else {"hard"})
-    truth = found.task.score(answers(found.student, found.train.features, found.pad_id), found.train.targets)
-    theirs = answers(found.teacher, found.train.features, found.pad_id)
-    teachers_truth = found.task.score(theirs, found.train.targets)["accuracy"]
+    truth, teachers_truth = (
+        found.task.score(found.answers(model, found.train.features), found.train)
+        for model in (found.student, found.teacher)
+    )
     if soft:
         assert divergence(found) < 0.5 * before
     else:
         assert divergence(found) > before
-        assert truth["accuracy"] > max(0.85, teachers_truth)
+        assert truth["accuracy"] > max(0.85, teachers_truth["accuracy"])
 
 
 def test_the_teachers_answers_are_kept_for_this_teacher_alone(folder: Path, tmp_path: Path) -> None:
     found = pair(folder, kind="distilbert", layers=2)
     path = tmp_path / "teacher.safetensors"
     first = distil.teacher_answers(found, path, "one")
-    assert np.array_equal(first, answers(found.teacher, found.train.features, found.pad_id))
-    found.teacher = tuple_of_zeros = checkpoint.classifier(folder).eval()
+    assert np.array_equal(first, found.answers(found.teacher, found.train.features))
+    found.teacher = tuple_of_zeros = heads.load("sequence", folder).eval()
     tuple_of_zeros.classifier.weight.data.zero_()
     assert np.array_equal(distil.teacher_answers(found, path, "one"), first)  # known: not asked again
     other = distil.teacher_answers(found, path, "two")

@@ -46,11 +46,10 @@ def private() -> Iterator[Path]:
 
 def test_what_may_not_be_read_or_written(private: Path) -> None:
     task = recipe.Task.model_validate({"train": {"path": str(private)}})
-    assert task.train is not None
     with nobody():
         for read in (
             lambda: recipe_file.load(private),
-            lambda: table.read(task.train, task),
+            lambda: table.read(task.files("train")[0], task),
             lambda: files.read_json(private),
         ):
             with pytest.raises(AttarError, match=r"file\.tsv: no permission to read this"):

@@ -10,12 +10,15 @@ import torch
 from attar import recipe, students
 from attar.errors import UsageError
 from attar.students import layer_map, narrow
-from attar.teachers import checkpoint, layout
+from attar.students.heads import parts
+from attar.teachers import checkpoint, heads, layout
 from conftest import tiny_teacher
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
     AutoModel,
+    BertConfig,
+    BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     ElectraConfig,
@@ -33,7 +36,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def teacher_model(deep: Path) -> PreTrainedModel:
-    return checkpoint.classifier(deep).eval()
+    return heads.load("sequence", deep).eval()
 
 
 IDS = {"input_ids": torch.randint(5, 60, (3, 9), generator=torch.Generator().manual_seed(0))}
@@ -126,6 +129,7 @@ def families() -> dict[str, PreTrainedModel]:
     }
     torch.manual_seed(1)
     return {
+        "bert": BertForSequenceClassification(BertConfig(**small, num_labels=3)),
         "electra": ElectraForSequenceClassification(ElectraConfig(**small, embedding_size=32, num_labels=3)),
         "roberta": RobertaForSequenceClassification(
             RobertaConfig(**small, max_position_embeddings=40, type_vocab_size=1, num_labels=3, pad_token_id=1)
@@ -140,9 +144,65 @@ def families() -> dict[str, PreTrainedModel]:
 @pytest.mark.parametrize("kind", ["distilbert", "tinybert"])
 def test_every_family_can_teach(family: str, kind: str, tmp_path: Path) -> None:
     families()[family].save_pretrained(tmp_path / "teacher")
-    teacher = checkpoint.classifier(tmp_path / "teacher").eval()
+    teacher = heads.load("sequence", tmp_path / "teacher").eval()
     student = students.build(teacher, recipe.Student(kind=kind, layers=2)).eval()
     assert torch.allclose(states(student), states(teacher), atol=1e-4)
+
+
+HEADS = ("sequence", "tokens", "span", "choice")
+
+
+def with_head(head: str, family: str, folder: Path) -> PreTrainedModel:
+    """A saved teacher of a family with a head, loaded."""
+    encoder = families()[family]
+    encoder.config.num_labels = {"tokens": 5, "span": 2, "choice": 1}.get(head, 3)
+    torch.manual_seed(2)
+    heads.HEADS[head].stock.from_config(encoder.config).save_pretrained(folder)
+    return heads.load(head, folder).eval()
+
+
+def answers(model: PreTrainedModel, head: str) -> torch.Tensor:
+    """Logits; (3, 5) or (3, 9, 5) and so on, those of padding 0."""
+    arrays = {name: array.numpy() for name, array in IDS.items()}
+    with torch.no_grad():
+        logits = heads.feed(model, head, arrays | {"token_type_ids": torch.zeros_like(IDS["input_ids"]).numpy()})
+    return logits * IDS["attention_mask"][..., None] if logits.ndim == 3 else logits
+
+
+@pytest.mark.parametrize("family", ["bert", "electra", "roberta", "distilbert"])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_of_every_family_goes_to_its_students(head: str, family: str, tmp_path: Path) -> None:
+    teacher = with_head(head, family, tmp_path / "teacher")
+    stock = {"sequence": "SequenceClassification", "tokens": "TokenClassification", "span": "QuestionAnswering"}
+    for kind, name in (("distilbert", "DistilBert"), ("tinybert", "Bert")):
+        student = students.build(teacher, recipe.Student(kind=kind, layers=2), head).eval()
+        assert type(student).__name__ == f"{name}For{stock.get(head, 'MultipleChoice')}"
+        dense, out = parts(student)
+        their_dense, their_out = parts(teacher)
+        assert out is not None
+        assert their_out is not None
+        assert torch.equal(out.weight, their_out.weight)
+        assert torch.equal(out.bias, their_out.bias)
+        assert (dense is None) == (head in ("tokens", "span")) == (their_dense is None)
+        if dense is not None and their_dense is not None:
+            assert torch.equal(dense.weight, their_dense.weight)
+        if dense is None or (family, kind) in (("bert", "tinybert"), ("distilbert", "distilbert")):
+            assert torch.allclose(answers(student, head), answers(teacher, head), atol=1e-4)  # the same function
+        checkpoint.save(student, tmp_path / kind)
+        assert torch.equal(answers(heads.load(head, tmp_path / kind).eval(), head), answers(student, head))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_narrow_head_reads_the_kept_units(head: str, tmp_path: Path) -> None:
+    teacher = with_head(head, "bert", tmp_path)
+    spec = recipe.Student(kind="tinybert", layers=2, hidden_size=16, intermediate_size=32)
+    student = students.build(teacher, spec, head)
+    units = narrow.hidden_units(layout.read(teacher), layout.shape(teacher), 16)
+    (dense, out), (their_dense, their_out) = parts(student), parts(teacher)
+    assert torch.equal(out.weight, their_out.weight[:, units])
+    if dense is not None:
+        assert torch.equal(dense.weight, their_dense.weight[units][:, units])
+    assert answers(student, head).shape == answers(teacher, head).shape
 
 
 def test_students_reload_with_no_attar(teacher_model: PreTrainedModel, tmp_path: Path) -> None:

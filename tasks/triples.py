@@ -1,0 +1,219 @@
+"""Knowledge graphs: triples from files, and how well a model ranks the missing end of one.
+
+- A file holds `head<TAB>relation<TAB>tail` rows; a second file may hold the same rows in words (WN18RR is published
+  so: offsets beside synset names). An id with several names gets them all: in WN18RR's ids a noun and an adjective
+  may share an offset.
+- The training triples say which entities and relations there are. A held-out row with another one is named, or
+  counted and skipped where the caller says so; it is never scored with a vector nobody learnt.
+- Link prediction is *filtered* (Bordes et al., "Translating Embeddings for Modeling Multi-relational Data", NIPS 2013,
+  section 4.2): other true answers leave the list before the right one is ranked, as head and as tail.
+- Equal scores share the mean of their ranks ("realistic" rank; Berrendorf et al., arXiv 2002.06914), so a model that
+  gives every entity the same score ranks in the middle and not first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import AttarError, UsageError
+from ..recipe import Split, Task
+from . import table
+
+Triples = npt.NDArray[np.int64]  # (rows, 3): head, relation, tail
+Floats = npt.NDArray[np.floating[Any]]
+Side = Literal["head", "tail"]
+Scorer = Callable[[Triples, Side], Floats]  # triples, which end is asked -> (triples, entities), higher is likelier
+
+CELLS = 2**22  # scores held at once: 32 MB
+BLOCK = 2**19  # differences held at once while L1 distances are summed: a cache's worth
+SYNSET = re.compile(r"(.+)\.([nvasr])\.(\d+)")
+PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective", "r": "adverb"}
+
+
+class Files(NamedTuple):
+    """One split: its triples, and the same rows written in words."""
+
+    triples: Path
+    words: Path | None = None
+
+
+class Row(NamedTuple):
+    """One triple as it is written."""
+
+    head: str
+    relation: str
+    tail: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Triples by split, with `train` among them; entity and relation numbers count the sorted ids of `train`."""
+
+    entities: list[str]
+    relations: list[str]
+    texts: list[str]  # each entity in words
+    splits: dict[str, Triples]
+    skipped: dict[str, int]  # rows of each split that name what `train` does not
+
+    @property
+    def known(self) -> Triples:
+        """The triples of all splits: what is true when ranks are filtered."""
+        return np.concatenate(list(self.splits.values()))
+
+
+def read(files: Mapping[str, Files], unknown: Literal["error", "skip"] = "error") -> Graph:
+    """Read the splits of a graph; `unknown` says what to do with held-out rows that `train` cannot know.
+
+    Raises `AttarError` with file and line for a row that is no triple, words that are not parallel, and an unknown
+    entity or relation.
+    """
+    if "train" not in files:
+        raise UsageError("a graph needs a split `train`", fix="name its file of triples")
+    rows = {name: _rows(split.triples) for name, split in files.items()}
+    entities = sorted({end for row in rows["train"] for end in (row.head, row.tail)})
+    relations = sorted({row.relation for row in rows["train"]})
+    if len(entities) < 2:
+        raise AttarError("the training triples hold only one entity", where=str(files["train"].triples))
+    names: dict[str, dict[str, None]] = defaultdict(dict)  # an ordered set for each id
+    for name, split in files.items():
+        spelled = _parallel(split.words, split.triples, rows[name]) if split.words else rows[name]
+        for row, other in zip(rows[name], spelled, strict=True):
+            names[row.head][in_words(other.head)] = None
+            names[row.tail][in_words(other.tail)] = None
+    numbers = {name: number for number, name in enumerate(entities)}, {name: n for n, name in enumerate(relations)}
+    splits = {name: _numbered(split, *numbers, unknown) for name, split in rows.items()}
+    skipped = {name: len(rows[name]) - len(found) for name, found in splits.items()}
+    return Graph(entities, relations, ["; ".join(names[entity]) for entity in entities], splits, skipped)
+
+
+def in_words(name: str) -> str:
+    """A name as a text: `land_reform.n.01` is `land reform, noun 1`, other names lose their underscores.
+
+    Part of speech and number stay, because they are all that tells one sense of a word from another.
+    """
+    match = SYNSET.fullmatch(name)
+    if match is None:
+        return name.replace("_", " ").strip() or name
+    return f"{match[1].replace('_', ' ')}, {PARTS[match[2]]} {int(match[3])}"
+
+
+def _rows(path: Path) -> list[Row]:
+    split = Split(path=str(path), format="tsv", header=["head", "relation", "tail"])
+    rows = table.read(split, Task(train=split, text="head", text_pair="relation", label="tail"))
+    return [Row(row.text.strip(), str(row.text_pair).strip(), row.label, row.where) for row in rows]
+
+
+def _parallel(words: Path, triples: Path, rows: Sequence[Row]) -> list[Row]:
+    """The rows in words; a shifted file would teach every entity another one's name."""
+    spelled = _rows(words)
+    if len(spelled) != len(rows):
+        raise AttarError(f"{len(spelled)} rows where {triples} has {len(rows)}", where=str(words))
+    for row, other in zip(rows, spelled, strict=True):
+        if row.relation != other.relation:
+            what = f"the relation {other.relation!r}, where {row.where} has {row.relation!r}"
+            raise AttarError(what, where=other.where)
+    return spelled
+
+
+def _numbered(rows: Sequence[Row], entities: dict[str, int], relations: dict[str, int], unknown: str) -> Triples:
+    found = []
+    for row in rows:
+        names = ("entity", row.head, entities), ("relation", row.relation, relations), ("entity", row.tail, entities)
+        strange = next((f"{kind} {name!r}" for kind, name, known in names if name not in known), "")
+        if not strange:
+            found.append([known[name] for _, name, known in names])
+        elif unknown == "error":
+            fix = "take the row out, or skip such rows"
+            raise AttarError(f"the {strange} is in no training triple", where=row.where, fix=fix)
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+def link_prediction(triples: Triples, known: Triples, score: Scorer, entities: int) -> dict[str, float]:
+    """Filtered `mrr`, `mr` (mean rank) and `hits@1/3/10` over both ends of (rows, 3) triples.
+
+    `known` are all true triples (`Graph.known`). Memory is bounded: about `CELLS` scores at a time.
+    """
+    if not len(triples):
+        raise AttarError("there are no triples to rank", fix="check the held-out file")
+    batch_size = max(1, CELLS // entities)
+    found = []
+    sides: tuple[tuple[Side, int], ...] = (("head", 0), ("tail", 2))
+    for side, column in sides:
+        answers = _answers(known, column)
+        for start in range(0, len(triples), batch_size):
+            batch = triples[start : start + batch_size]
+            scores = np.array(score(batch, side))  # a copy, which is filtered in place
+            gold = batch[:, column]
+            own = scores[np.arange(len(batch)), gold]
+            for number, key in enumerate(np.delete(batch, column, 1).tolist()):
+                scores[number, answers.get(tuple(key), [])] = -np.inf
+            scores[np.arange(len(batch)), gold] = own
+            found.append(realistic_ranks(scores, gold))
+    return summary(np.concatenate(found))
+
+
+def _answers(known: Triples, column: int) -> dict[tuple[int, ...], list[int]]:
+    """All true entities of one end, by the two other numbers of the triple."""
+    answers: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for key, answer in zip(np.delete(known, column, 1).tolist(), known[:, column].tolist(), strict=True):
+        answers[tuple(key)].append(answer)
+    return answers
+
+
+def realistic_ranks(scores: Floats, gold: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Rank, from 1, of column `gold` in each row of (rows, candidates); equals share their mean rank.
+
+    Raises `AttarError` for a score that is not a number: it would compare as worse than everything.
+    """
+    own = scores[np.arange(len(scores)), gold][:, None]
+    if np.isnan(scores).any() or not np.isfinite(own).all():
+        raise AttarError("a score is not a number", fix="lower the learning_rate of the training")
+    better, equal = (scores > own).sum(1), (scores == own).sum(1) - 1
+    ranks: npt.NDArray[np.float64] = 1 + better + equal / 2
+    return ranks
+
+
+def summary(ranks: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The means over ranks that link prediction is reported by."""
+    hits = {f"hits@{k}": float(np.mean(ranks <= k)) for k in (1, 3, 10)}
+    return {"mrr": float(np.mean(1 / ranks)), "mr": float(np.mean(ranks)), **hits}
+
+
+def translation_score(entities: Floats, relations: Floats, norm: int) -> Scorer:
+    """TransE's score −‖h + r − t‖ against all entities, from tables (entities, width) and (relations, width).
+
+    Equal vectors are measured once: a product of matrices rounds equal columns differently, and would break their tie.
+    """
+    vectors, inverse = np.unique(entities, axis=0, return_inverse=True)
+    inverse = inverse.reshape(-1)
+
+    def score(triples: Triples, side: Side) -> Floats:
+        moved = relations[triples[:, 1]]
+        query = entities[triples[:, 0]] + moved if side == "tail" else entities[triples[:, 2]] - moved
+        return -distances(query, vectors, norm)[:, inverse]
+
+    return score
+
+
+def distances(queries: Floats, vectors: Floats, norm: int) -> Floats:
+    """L1 or L2 distances of (rows, width) and (count, width): (rows, count)."""
+    if norm == 2:
+        left, right = queries.astype(np.float64), vectors.astype(np.float64)
+        squares = (left**2).sum(1)[:, None] + (right**2).sum(1) - 2 * (left @ right.T)
+        roots: Floats = np.sqrt(np.maximum(squares, 0))
+        return roots
+    found = np.empty((len(queries), len(vectors)), np.result_type(queries, vectors))
+    step = max(1, BLOCK // max(1, queries.size))
+    for start in range(0, len(vectors), step):
+        difference = queries[:, None] - vectors[None, start : start + step]
+        found[:, start : start + step] = np.abs(difference, out=difference).sum(-1)
+    return found

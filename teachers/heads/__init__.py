@@ -1,0 +1,95 @@
+"""The heads: which stock model carries a task, what it answers, and the loss that teaches it.
+
+- A task names its head (`tasks.task`); here each is a stock `AutoModelFor…` class, so that every model reloads with no
+  attar installed. A new head is a file with these three functions and its line in `HEADS`.
+- Logits are one tensor: (sequences, outputs) or (sequences, pieces, outputs). A device gets the same tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ...tasks import batching
+from ...tasks import task as tasks
+from ...tasks.encoding import Features, collate
+from ...tasks.task import Answers, Batch, Task
+from .. import checkpoint
+from . import choice, sequence, span, tokens
+
+Inputs = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head."""
+
+    stock: Any  # the class of transformers
+    logits: Callable[[PreTrainedModel, Inputs], Tensor]
+    loss: Callable[[Tensor, Tensor, Batch, Any], dict[str, Tensor]]  # logits, mask, batch, task
+    pieces: bool  # whether each piece has logits
+
+
+HEADS: dict[tasks.Head, Head] = {
+    "sequence": Head(sequence.STOCK, sequence.logits, sequence.loss, False),
+    "tokens": Head(tokens.STOCK, tokens.logits, tokens.loss, True),
+    "span": Head(span.STOCK, span.logits, span.loss, True),
+    "choice": Head(choice.STOCK, choice.logits, choice.loss, False),
+}
+
+
+def load(head: tasks.Head, source: Path | str) -> PreTrainedModel:
+    """A model that has the head, as it is."""
+    if head == "choice" and checkpoint.family(source) in checkpoint.DECODERS:
+        head = "sequence"  # transformers has no multiple-choice head for them
+    return checkpoint.load(HEADS[head].stock, source)
+
+
+def create(task: Task, source: Path | str, attention_dropout: float | None = None) -> PreTrainedModel:
+    """The checkpoint's encoder with a head for the task, to be trained; new weights come from torch's random state."""
+    options = {}
+    if task.head == "sequence":
+        options["problem_type"] = "single_label_classification" if task.labels else "regression"
+    names = task.labels or [f"LABEL_{number}" for number in range(task.outputs)]
+    return checkpoint.load(
+        HEADS[task.head].stock, source, new=True, names=names, attention_dropout=attention_dropout, **options
+    )
+
+
+def feed(model: PreTrainedModel, head: tasks.Head, arrays: dict[str, Any]) -> Tensor:
+    """Logits of a batch, (sequences, outputs) or (sequences, pieces, outputs)."""
+    device = next(model.parameters()).device
+    return HEADS[head].logits(model, checkpoint.tensors(arrays, checkpoint.takes(model), device))
+
+
+def loss(model: PreTrainedModel, task: Task, batch: Batch) -> dict[str, Tensor]:
+    """The losses that teach a model what a batch should be answered."""
+    logits = feed(model, task.head, batch.inputs)
+    mask = torch.from_numpy(batch.inputs["attention_mask"]).to(logits.device)
+    return HEADS[task.head].loss(logits, mask, batch, task)
+
+
+def answers(
+    model: PreTrainedModel, head: tasks.Head, features: Sequence[Features], pad_id: int, batch_size: int = 64
+) -> Answers:
+    """The model's logits for every sequence, in their order and without padding."""
+    lengths = [len(row.input_ids) for row in features]
+    found: dict[int, npt.NDArray[np.float32]] = {}
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for rows in batching.ordered(lengths, batch_size):
+            batch = collate([features[row] for row in rows], pad_id)
+            logits = feed(model, head, batch).float().cpu().numpy()
+            for row, values in zip(rows.tolist(), logits, strict=True):
+                found[row] = values[: lengths[row]].copy() if HEADS[head].pieces else values
+    model.train(was_training)
+    return [found[row] for row in range(len(features))]

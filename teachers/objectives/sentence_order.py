@@ -1,0 +1,36 @@
+"""Sentence-order prediction, together with masked language modelling: which of two neighbouring texts came first?
+
+ALBERT, arXiv 1909.11942, section 3.1: two consecutive segments of one document, in their order (label 0) or swapped
+(label 1), by even chance. Unlike next-sentence prediction it cannot be solved by the topic alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import segments
+from .base import Settings
+from .next_sentence import PairObjective, build_pair
+from .pieces import Pieces
+from .segments import Documents, Row, Span
+
+IN_ORDER, SWAPPED = 0, 1
+
+
+def row(documents: Documents, span: Span, pieces: Pieces, max_length: int, rng: np.random.Generator) -> Row:
+    """A row of at most `max_length` pieces from a span of two sentences or more, split after a random sentence."""
+    split = int(rng.integers(span.start + 1, span.stop))
+    first = segments.text(documents, Span(span.start, split))
+    second = segments.text(documents, Span(split, span.stop))
+    # Cut before the swap: the rule prefers a side when both are equally long, and must not betray the order.
+    first, second = segments.truncate(first, second, max_length - 3, rng)
+    if rng.random() < 0.5:
+        return segments.pair(first, second, IN_ORDER, pieces)
+    return segments.pair(second, first, SWAPPED, pieces)
+
+
+def build(config: Any, pieces: Pieces, settings: Settings) -> PairObjective:
+    """A model with random weights that learns by masked language modelling and sentence-order prediction."""
+    return build_pair(config, pieces, settings, "sentence_order")

@@ -1,0 +1,416 @@
+"""Corpora and shards: what is read, what is refused, what is counted, and random access to the same pieces."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attar.errors import AttarError, DiskFullError
+from attar.files import locked
+from attar.tasks import sharding, shards, streams
+from attar.tasks.corpus import Corpus
+from attar.tasks.sentences import LONGEST_SENTENCE, sentences
+from attar.teachers.vocabulary import bpe
+from conftest import tiny_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
+needs_data = pytest.mark.skipif(not (DATA / "openstax").is_dir(), reason="the data sets of ATTAR_DATA are not here")
+
+HOUSE = """The kettle sings. Nobody hears
+it, for the music is loud!
+
+"Is it late?" asked the neighbour.
+
+"""
+
+
+def read(corpus: Corpus) -> list[list[str]]:
+    return [list(document.passages) for document in corpus.documents()]
+
+
+@pytest.fixture(scope="module")
+def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of the 256 bytes, a few merges and an end of text."""
+    pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n")]
+    vocabulary = dict.fromkeys([*pieces, *("".join(merge) for merge in merges), "<|endoftext|>"])
+    tokenizer = bpe({piece: number for number, piece in enumerate(vocabulary)}, merges)
+    tokenizer.enable_truncation(4)  # as some published files do; shards must not obey it
+    path = tmp_path_factory.mktemp("bytes") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+# --- sentences
+
+
+@pytest.mark.parametrize(
+    ("passage", "wanted"),
+    [
+        ("It rains. We stay in! Why? So.", ["It rains.", " We stay in!", " Why?", " So."]),
+        ("Dr. Vane met J. Moss, i.e. the baker. He left.", ["Dr. Vane met J. Moss, i.e. the baker.", " He left."]),
+        ('"Go now!" she said. "Now." They went.', ['"Go now!" she said.', ' "Now."', " They went."]),
+        ("It cost 3.50 in 1999. That was cheap.", ["It cost 3.50 in 1999.", " That was cheap."]),
+        ("1. Boil the water. 2. Wait.", ["1. Boil the water.", " 2. Wait."]),
+        ("비가 온다. 집에 있자! 왜?", ["비가 온다.", " 집에 있자!", " 왜?"]),
+        ("雨です。家にいる！", ["雨です。", "家にいる！"]),
+        ("no mark at all", ["no mark at all"]),
+    ],
+)
+def test_where_sentences_end(passage: str, wanted: list[str]) -> None:
+    assert sentences(passage) == wanted
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("aB.!?…。\"'()1가é", min_size=1, max_size=12), min_size=1, max_size=300))
+def test_sentences_joined_are_the_passage(words: list[str]) -> None:
+    passage = " ".join(words)
+    parts = sentences(passage)
+    assert "".join(parts) == passage and all(parts)
+    assert all(len(part) <= LONGEST_SENTENCE for part in parts)  # no word here is longer
+    assert not parts[0].startswith(" ")
+
+
+# --- reading
+
+
+def test_a_text_file_is_a_document_of_paragraphs(tmp_path: Path) -> None:
+    wanted = ["The kettle sings. Nobody hears it, for the music is loud!", '"Is it late?" asked the neighbour.']
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + HOUSE.replace("\n", "\r\n").encode())
+    (tmp_path / "b.txt.xz").write_bytes(lzma.compress(HOUSE.encode()))
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(HOUSE.encode()))
+    corpus = Corpus([tmp_path / "*.txt", tmp_path / "?.txt.*", tmp_path / "a.txt"])
+    assert [path.name for path in corpus.files] == ["a.txt", "b.txt.xz", "c.txt.gz"]  # each once, in order
+    documents = [(document.where, list(document.passages)) for document in corpus.documents()]
+    assert documents == [(f"{path}:1", wanted) for path in corpus.files]
+    counts = corpus.counts
+    assert (counts.documents, counts.passages, counts.blank_lines) == (3, 6, 6)
+    assert counts.bytes == sum(path.stat().st_size for path in corpus.files)
+    assert "6 blank lines" in counts.line() and corpus.done == 1.0
+
+
+def test_paragraphs_as_documents_and_lines_as_passages(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n" + HOUSE, "utf-8")
+    assert [len(d) for d in read(Corpus(tmp_path / "a.txt", document="paragraph"))] == [1, 1]
+    lines = Corpus(tmp_path / "a.txt", document="paragraph", passage="line")
+    assert [(d.where.rpartition(":")[2], list(d.passages)) for d in lines.documents()] == [
+        ("2", ["The kettle sings. Nobody hears", "it, for the music is loud!"]),
+        ("5", ['"Is it late?" asked the neighbour.']),
+    ]
+
+
+def test_each_row_of_jsonl_is_a_document(tmp_path: Path) -> None:
+    rows = [{"body": "One.\n\nTwo."}, {"body": ""}, {"body": None}, {"body": "Three.", "text": "unread"}]
+    path = tmp_path / "a.jsonl.xz"
+    path.write_bytes(lzma.compress("\n\n".join(json.dumps(row) for row in rows).encode()))
+    corpus = Corpus(path, text=["body", "text"])
+    assert read(corpus) == [["One.", "Two."], ["Three."]]
+    assert corpus.counts.empty_rows == 2
+    assert [document.where for document in corpus.documents()] == [f"{path}:1", f"{path}:7"]
+
+
+@pytest.mark.parametrize("ending", [".txt", ".jsonl"])
+def test_a_huge_line_is_cut_and_what_has_no_space_skipped(tmp_path: Path, ending: str) -> None:
+    words, blob = " ".join(f"word{n}" for n in range(300_000)), "x" * (3 * streams.LONGEST)
+    text = f"before\n\n{words}\n\nstart {blob} rest of it\n\nafter"
+    (tmp_path / f"a{ending}").write_text(text if ending == ".txt" else json.dumps({"text": text}) + "\n", "utf-8")
+    corpus = Corpus(tmp_path / f"a{ending}")
+    (passages,) = read(corpus)
+    assert max(map(len, passages)) <= streams.LONGEST and len(passages) > 4
+    assert " ".join(passages).split() == f"before {words} start rest of it after".split()
+    assert corpus.counts.unbroken == 1 and corpus.counts.cuts > 2
+
+
+def test_a_row_too_long_to_parse_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_ROW", 2000)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": "ha " * n}) + "\n" for n in (3, 900, 5)), "utf-8")
+    corpus = Corpus(tmp_path / "a.jsonl")
+    assert read(corpus) == [["ha ha ha"], ["ha ha ha ha ha"]]
+    assert corpus.counts.long_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place", "words"),
+    [
+        ("a.txt", b"good\n\ncaf\xe9 noir\n", ":3", "not UTF-8"),
+        ("a.txt.xz", lzma.compress(os.urandom(9000).hex().encode())[:-4000], ":1", "damaged or cut off"),
+        ("a.txt.xz", b"no archive at all", ":1", "damaged"),
+        ("a.txt.gz", gzip.compress(b"text\n" * 99)[:-9], "", "damaged"),
+        ("a.txt.gz", b"no archive at all", ":1", "damaged"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', ":2", "not valid JSON"),
+        ("a.jsonl", b'["a"]\n', ":1", "one JSON object"),
+        ("a.jsonl", b'{"texts": "a"}\n', ":1", "did you mean 'texts'"),
+        ("a.jsonl", b'{"text": ["a"]}\n', ":1", "holds no text"),
+        ("a.jsonl", b'{"text": "\\ud800"}\n', ":1", "surrogate"),
+        ("a.txt", b"\n \n\n", "", "no text"),
+        ("a.txt", b"", "", "no text"),
+        ("a.pdf", b"text", "", "must end in"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes, place: str, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AttarError) as caught:
+        read(Corpus(tmp_path / name))
+    assert f"{name}{place}" in caught.value.where and words in caught.value.line()
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(AttarError, match="no such file"):
+        Corpus(tmp_path / "*.txt")
+    with pytest.raises(AttarError, match="folder"):
+        Corpus(tmp_path)
+    (tmp_path / "a.txt").write_text("text")
+    corpus = Corpus(tmp_path / "a.txt")
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(AttarError, match="no such file"):
+        read(corpus)
+
+
+def test_the_digest_follows_content_and_settings(tmp_path: Path) -> None:
+    for name, text in (("a", "One."), ("b", "One."), ("c", "Two.")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    a, b, c = (Corpus(tmp_path / f"{name}.txt") for name in "abc")
+    assert a.digest() == b.digest() != c.digest()
+    assert a.digest() != Corpus(a.files, passage="line").digest()
+    both = [*a.files, *c.files]
+    assert Corpus(both).digest() != Corpus(both[::-1]).digest()
+
+
+# --- shards
+
+
+def corpus_of(folder: Path, documents: list[str]) -> Corpus:
+    path = folder / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), "utf-8")
+    return Corpus(path)
+
+
+TEXTS = [
+    "The rain in the hills. The river rises!\n\nThen the bridge goes. Nobody minds.",
+    "\u200b",  # WordPiece drops it: no piece, no document
+    "A second one, <|endoftext|> [SEP] in the middle.",
+    "비가 온다. 집에 있자.",
+]
+
+
+def test_byte_level_pieces_are_those_of_the_whole_text(tmp_path: Path, byte_level: Path) -> None:
+    built = sharding.build(corpus_of(tmp_path, TEXTS), byte_level, tmp_path / "out", end_of_document="<|endoftext|>")
+    tokenizer = Tokenizer.from_file(str(byte_level))
+    tokenizer.no_truncation()
+    end = tokenizer.token_to_id("<|endoftext|>")
+    tokenizer.encode_special_tokens = True
+    wanted = [[*tokenizer.encode(text, add_special_tokens=False).ids, end] for text in TEXTS]
+    found = [built.span(rows.start, rows.stop).tolist() for rows in map(built.document, range(len(built)))]
+    assert found == wanted
+    assert built.span(0, built.sentences).dtype == np.uint16 and built.pieces == sum(map(len, wanted))
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.text("ab.!? \n'\"é가1", max_size=80), min_size=1, max_size=20))
+def test_any_text_keeps_its_pieces(texts: list[str]) -> None:
+    import tempfile
+
+    pieces = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = bpe(
+        {piece: n for n, piece in enumerate([*pieces, "ab", "Ġa", "<|endoftext|>"])}, [("a", "b"), ("Ġ", "a")]
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        corpus = corpus_of(folder, [*texts, "a."])
+        built = sharding.build(corpus, folder / "tokenizer.json", folder / "out")
+        wanted = [tokenizer.encode("\n\n".join(passages)).ids for passages in read(corpus)]
+        found = [built.span(rows.start, rows.stop).tolist() for rows in map(built.document, range(len(built)))]
+        assert found == wanted
+
+
+def test_random_access_agrees_with_itself(tmp_path: Path) -> None:
+    tokenizer_json = tiny_tokenizer(tmp_path)
+    built = sharding.build(corpus_of(tmp_path, TEXTS), tokenizer_json, tmp_path / "out")
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    tokenizer.encode_special_tokens = True
+    assert len(built) == 3 and built.sentences == 4 + 1 + 2
+    assert [list(built.document(n)) for n in range(3)] == [[0, 1, 2, 3], [4], [5, 6]]
+    assert built.document_of(np.arange(7)).tolist() == [0, 0, 0, 0, 1, 2, 2] and int(built.document_of(4)) == 1
+    assert built.sentence(2).tolist() == tokenizer.encode("Then the bridge goes.", add_special_tokens=False).ids
+    special = {tokenizer.token_to_id(piece) for piece in ("[CLS]", "[SEP]")}
+    assert not special & set(built.sentence(4).tolist())  # the text's own [SEP] is a word
+    lengths = [len(built.sentence(n)) for n in range(7)]
+    assert built.lengths(np.arange(7)).tolist() == lengths and int(built.lengths(3)) == lengths[3]
+    assert built.sentence(-1).tolist() == built.sentence(6).tolist()
+    assert built.counts["unknown_pieces"] > 0  # the little English vocabulary has no Hangul
+    for wrong in (7, -8):
+        with pytest.raises(IndexError):
+            built.sentence(wrong)
+
+
+def test_windows_cover_the_pieces_in_order(tmp_path: Path, byte_level: Path) -> None:
+    built = sharding.build(corpus_of(tmp_path, TEXTS), byte_level, tmp_path / "out")
+    windows = built.windows(7)
+    everything = built.span(0, built.sentences)
+    assert len(windows) == built.pieces // 7
+    rows = windows[np.array([len(windows) - 1, 0])]
+    assert rows.shape == (2, 7) and rows.dtype == np.int64
+    assert rows[1].tolist() == everything[:7].tolist() == windows[0].tolist()
+    assert windows[np.arange(len(windows))].ravel().tolist() == everything[: 7 * len(windows)].tolist()
+    with pytest.raises(AttarError, match="fewer than one row of 9999"):
+        built.windows(9999)
+
+
+def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path) -> None:
+    words = Tokenizer(models.WordLevel({f"w{n}": n for n in range(70_000)} | {"[UNK]": 70_000}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    built = sharding.build(corpus_of(tmp_path, ["w1 w69999 w65536"]), tmp_path / "tokenizer.json", tmp_path / "out")
+    assert built.sentence(0).tolist() == [1, 69_999, 65_536] and built.sentence(0).dtype == np.uint32
+
+
+def test_built_once_and_again_when_stale_or_damaged(tmp_path: Path, byte_level: Path) -> None:
+    out, reports = tmp_path / "out", []
+
+    def build(texts: list[str]) -> shards.Shards:
+        reports.clear()
+        return sharding.build(
+            corpus_of(tmp_path, texts), byte_level, out, progress=lambda *report: reports.append(report)
+        )
+
+    first = build(TEXTS)
+    assert "pieces" in reports[0][2] and "MB on disk" in reports[0][2]  # the cost comes before the work
+    bytes_before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert build(TEXTS).pieces == first.pieces and not reports  # taken as it is
+    assert build(TEXTS[:1]).pieces < first.pieces and reports
+    assert len(build(TEXTS)) == len(first)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == bytes_before  # to the same bytes
+    with (out / "pieces.bin").open("r+b") as file:
+        file.truncate(10)
+    with pytest.raises(AttarError, match="damaged"):
+        shards.Shards(out)
+    build(TEXTS)
+    assert reports and {path.name: path.read_bytes() for path in out.iterdir()} == bytes_before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".new")] == []
+
+
+def test_what_an_interrupted_build_left_is_not_taken(tmp_path: Path, byte_level: Path) -> None:
+    corpus = corpus_of(tmp_path, TEXTS)
+    (tmp_path / ".new-out").mkdir()
+    (tmp_path / ".new-out" / "pieces.bin").write_bytes(b"half" * 9999)
+    with locked(tmp_path / ".new-out"), pytest.raises(AttarError, match="in use by process"):
+        sharding.build(corpus, byte_level, tmp_path / "out")  # while the other process still lives
+    assert not (tmp_path / "out").exists()
+    built = sharding.build(corpus, byte_level, tmp_path / "out")
+    clean = sharding.build(corpus, byte_level, tmp_path / "clean")
+    for name in ("pieces.bin", "sentences.bin", "documents.bin", "shards.json"):
+        assert (built.folder / name).read_bytes() == (clean.folder / name).read_bytes()
+
+
+def test_a_failed_build_leaves_the_old_shards(tmp_path: Path, byte_level: Path) -> None:
+    built = sharding.build(corpus_of(tmp_path, TEXTS), byte_level, tmp_path / "out")
+    corpus = corpus_of(tmp_path, TEXTS * 2)
+    with corpus.files[0].open("ab") as file:
+        file.write(b'{"text": "caf\xe9"}\n')
+    with pytest.raises(AttarError, match=r"corpus.jsonl:9: a byte that is not UTF-8"):
+        sharding.build(corpus, byte_level, tmp_path / "out")
+    assert shards.Shards(tmp_path / "out").pieces == built.pieces
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl", "out"]
+
+
+def test_no_room_is_told_before_anything_is_written(
+    tmp_path: Path, byte_level: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(DiskFullError, match="MB on disk"):
+        sharding.build(corpus_of(tmp_path, TEXTS), byte_level, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_process_gets_the_folder_not_the_bytes(tmp_path: Path, byte_level: Path) -> None:
+    built = sharding.build(corpus_of(tmp_path, TEXTS * 200), byte_level, tmp_path / "out")
+    data = pickle.dumps(built)
+    assert len(data) < 1000 < built.pieces
+    assert pickle.loads(data).sentence(5).tolist() == built.sentence(5).tolist()  # noqa: S301 - our own bytes
+
+
+def test_settings_and_vocabulary_are_checked(tmp_path: Path, byte_level: Path) -> None:
+    with pytest.raises(AttarError, match="no piece '<eod>'"):
+        sharding.build(corpus_of(tmp_path, TEXTS), byte_level, tmp_path / "out", end_of_document="<eod>")
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(AttarError, match="not a tokenizer"):
+        sharding.build(corpus_of(tmp_path, TEXTS), tmp_path / "bad.json", tmp_path / "out")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".txt.xz", ".jsonl"])
+def test_the_estimate_is_near_the_cost(tmp_path: Path, byte_level: Path, ending: str) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / f"corpus{ending}"
+    words = np.array(["the", "inn", "stands", "in", "thin", "fog.", "Nobody", "sees", "it", "then", "wind", "turns"])
+    text = "\n\n".join(" ".join(random.choice(words, 60)) for _ in range(800))
+    if ending == ".jsonl":
+        text = "".join(json.dumps({"text": part}) + "\n" for part in text.split("\n\n"))
+    path.write_bytes(lzma.compress(text.encode()) if ending.endswith("xz") else text.encode())
+    cost = sharding.estimate(Corpus(path), byte_level)
+    built = sharding.build(Corpus(path), byte_level, tmp_path / "out")
+    size = sum(file.stat().st_size for file in (tmp_path / "out").iterdir())
+    assert built.pieces / 1.3 < cost.pieces < built.pieces * 1.3
+    assert size / 1.3 < cost.bytes < size * 1.3
+
+
+MEASURE = """
+    import sys, tracemalloc
+    from pathlib import Path
+    import numpy as np
+    from attar.tasks import sharding
+    from attar.tasks.corpus import Corpus
+    built = sharding.build(Corpus(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+    status = Path("/proc/self/status").read_text()  # getrusage would count what the parent held before exec
+    peak = int(status.split("VmHWM:")[1].split()[0])
+    tracemalloc.start()  # from here on pages of the files are mapped in, which the system takes back as it likes
+    windows = built.windows(32)
+    for row in np.random.default_rng(0).integers(len(windows), size=500):
+        windows[row], built.sentence(row % built.sentences)
+    print(built.pieces, peak * 1024, tracemalloc.get_traced_memory()[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of resident memory is read from /proc")
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    line = "the schoolmistress misunderstood incomprehensible misrepresentations notwithstanding counterdemonstrations."
+    words = {word: number for number, word in enumerate(sorted({*line.rstrip(".").split(), ".", "[UNK]"}))}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    sizes, peaks, reading = [], [], []
+    for times in (1, 10):
+        path = tmp_path / f"{times}.txt"
+        path.write_text(((line + "\n") * 20 + "\n") * 250 * times, "utf-8")  # 0.5 and 5 MB
+        command = [sys.executable, "-c", textwrap.dedent(MEASURE), str(path), str(tmp_path / "tokenizer.json")]
+        done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, check=True)
+        for numbers, number in zip((sizes, peaks, reading), done.stdout.split(), strict=True):
+            numbers.append(int(number))
+    assert sizes[1] == 10 * sizes[0]
+    # Less than half of what the text takes by itself.
+    assert peaks[1] - peaks[0] < len(line) * 5_000 * 9 / 2
+    assert max(reading) < 100_000
+
+
+@needs_data
+def test_published_text_reads_without_loss() -> None:
+    corpus = Corpus(DATA / "openstax" / "introduction-philosophy.txt.xz")
+    (document,) = corpus.documents()
+    found = [sentences(passage) for passage, _ in zip(document.passages, range(2000), strict=False)]
+    lengths = [len(sentence) for passage in found for sentence in passage]
+    assert 60 < np.mean(lengths) < 250 and sum(len(passage) > 1 for passage in found) > 500
