@@ -161,13 +161,15 @@ def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
 def _teach_inputs(context: Context) -> Any:
     from .teachers import checkpoint
 
-    trained = context.trained_task(held=False).labels
+    trained, spec = context.trained_task(held=False).labels, context.recipe.task
+    fields = {"kind", "metric", "max_length", "label_names"} | kinds.KINDS[spec.kind].settings
     return {
         # Labels of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.
         **({} if context.task.labels == trained else {"labels": context.task.labels}),
         "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model"}),
         "weights": checkpoint.digest(context.source),
-        "task": context.recipe.task.model_dump(mode="json", include={"kind", "metric", "max_length", "label_names"}),
+        "task": spec.model_dump(mode="json", include=fields) | {"metric": context.task.metric},
+        **({"both_orders": True} if spec.both_orders else {}),
         "data": context.digests,
         "seed": context.recipe.seed,
     }
@@ -277,8 +279,8 @@ PRETRAIN = Stage(
 )
 STAGES = (
     PRETRAIN,
-    Stage("teach", "teacher", 1, (), _teach_inputs, _teach),
-    Stage("distil", "student", 1, ("teach",), _distil_inputs, _distil),
+    Stage("teach", "teacher", 2, (), _teach_inputs, _teach),
+    Stage("distil", "student", 2, ("teach",), _distil_inputs, _distil),
     Stage("export", "artefacts", 1, ("teach", "distil"), _export_inputs, _export),
     Stage("verify", "verification", 1, ("export",), _verify_inputs, _verify),
     Stage("measure", "measurement", 1, ("verify",), _measure_inputs, _measure, False),
