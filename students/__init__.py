@@ -7,7 +7,9 @@ from collections.abc import Callable
 from transformers import PreTrainedModel
 
 from .. import recipe
+from ..errors import UsageError
 from ..tasks.task import Head
+from ..teachers import checkpoint, layout
 from . import distilbert, tinybert
 
 REGISTRY: dict[str, Callable[[PreTrainedModel, recipe.Student, Head], PreTrainedModel]] = {
@@ -17,5 +19,14 @@ REGISTRY: dict[str, Callable[[PreTrainedModel, recipe.Student, Head], PreTrained
 
 
 def build(teacher: PreTrainedModel, spec: recipe.Student, head: Head = "sequence") -> PreTrainedModel:
-    """A student of the stated kind with its teacher's head, started as the recipe says."""
+    """A student of the stated kind with its teacher's head, started as the recipe says.
+
+    Raises `UsageError` for a GPT: its students are not encoders.
+    """
+    if (kind := teacher.config.model_type) in checkpoint.DECODERS:
+        raise UsageError(
+            f"a student cannot be made from a {kind} teacher",
+            where="teacher.model",
+            fix=f"use one of {', '.join(layout.FAMILIES)}",
+        )
     return REGISTRY[spec.kind](teacher, spec, head)

@@ -107,7 +107,9 @@ def load(
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the model does not load: {error}", where=str(source)) from None
     # What a checkpoint lacks is filled with random numbers; only a head that is to be trained may be new.
-    lacking = sharing.restore(model, report["missing_keys"])
+    # So is one of another shape, where the library is told to bear it for the head's sake.
+    unfit = {key[0] if isinstance(key, tuple) else key for key in report.get("mismatched_keys", ())}
+    lacking = sharing.restore(model, {*report["missing_keys"], *unfit})
     missing = sorted(name for name in lacking if not (new and NEW_HEAD.search(name)))
     if missing:
         raise AttarError(
