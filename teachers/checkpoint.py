@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from ..errors import AttarError
 from ..files import folder_digest
@@ -29,7 +29,8 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 DECODERS = ("gpt2", "openai-gpt")
-FAMILIES = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert", *DECODERS)
+ENCODERS = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert")
+FAMILIES = (*ENCODERS, *DECODERS)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # What stands between the last hidden states and the logits; ELECTRA calls its pooling `sequence_summary`.
 NEW_HEAD = re.compile(r"pooler|classifier|sequence_summary|qa_outputs|^score\.")
@@ -86,9 +87,10 @@ def load(
         options["label2id"] = {name: number for number, name in enumerate(names)}
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        if config.model_type not in FAMILIES:
+        known = FAMILIES if kind is AutoModelForSequenceClassification else ENCODERS
+        if config.model_type not in known:
             raise AttarError(
-                f"the model type {config.model_type!r} is not one of {', '.join(FAMILIES)}", where=str(source)
+                f"the model type {config.model_type!r} is not one of {', '.join(known)}", where=str(source)
             )
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if attention_dropout is not None and hasattr(config, name):

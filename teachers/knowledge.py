@@ -72,8 +72,8 @@ def masked_lm(source: Path | str) -> tuple[PreTrainedModel, bool]:
     """A masked language model with a checkpoint's weights, and whether its head is new (random, tied to the words)."""
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        if config.model_type not in checkpoint.FAMILIES:
-            known = ", ".join(checkpoint.FAMILIES)
+        if config.model_type not in checkpoint.ENCODERS:
+            known = ", ".join(checkpoint.ENCODERS)
             raise AttarError(f"the model type {config.model_type!r} is not one of {known}", where=str(source))
         model, report = AutoModelForMaskedLM.from_pretrained(
             source, output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
