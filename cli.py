@@ -93,21 +93,45 @@ def compress(
 
 
 @app.command
-def teach(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: Flag = False) -> int:  # noqa: B006
+def teach(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
     """Fine-tune a recipe's teacher, and stop there."""
-    return _show_stage(recipe, out, settings, "teach", "teacher", quiet)
+    return _show_stage(recipe, out, settings, "teach", "teacher", json, quiet)
 
 
 @app.command
-def distil(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: Flag = False) -> int:  # noqa: B006
+def distil(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
     """Teach and distil a recipe's student, and stop there."""
-    return _show_stage(recipe, out, settings, "distil", "student", quiet)
+    return _show_stage(recipe, out, settings, "distil", "student", json, quiet)
 
 
 @app.command
-def export(recipe: Path, /, *, out: Out = None, settings: Settings = [], quiet: Flag = False) -> int:  # noqa: B006
+def export(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
     """Make a recipe's artefacts and prove each in its own runtime, and stop there."""
-    return _show_stage(recipe, out, settings, "verify", "artefacts", quiet)
+    return _show_stage(recipe, out, settings, "verify", "artefacts", json, quiet)
 
 
 def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> tuple[Path, Any]:
@@ -143,10 +167,14 @@ def _need_training_libraries() -> None:
             raise AttarError(f"{name} is not installed", fix='pip install "attar[compress]"')
 
 
-def _show_stage(path: Path, out: Path | None, settings: Sequence[str], stage: str, name: str, quiet: bool) -> int:
-    from .benchmarks import outcome, terminal
+def _show_stage(
+    path: Path, out: Path | None, settings: Sequence[str], stage: str, name: str, json: bool, quiet: bool
+) -> int:
+    from .benchmarks import outcome, record, terminal
 
-    folder, results = _run(path, out, settings, stage, quiet)
+    folder, results = _run(path, out, settings, stage, quiet or json)
+    if json:
+        return _print_json(record.load(folder).model_dump(mode="json"))
     terminal.show(*outcome.stage(results[stage], folder / name))
     return 0
 

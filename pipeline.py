@@ -302,7 +302,7 @@ def run(
 ) -> Context:
     """Run the stages up to `until` (all of them by default); finished ones are reused.
 
-    A whole run ends with `run.json`, `report.html` and `report.md` in the run's folder.
+    A run with a teacher ends with `run.json`, `report.html` and `report.md` in its folder: how far it came.
     """
     context = Context(spec, out, progress, finished=finished, command=command)
     _refuse_foreign(out)
@@ -314,7 +314,8 @@ def run(
                 if stage.name == until:
                     break
         finally:  # where no artefact passed there is no bundle, and the report says why
-            if until == STAGES[-1].name and "measure" in context.results:
+            # A record that is there tells of stages beyond `until` that stand: `_outdate` removes it where they do not.
+            if "teach" in context.results and (until == STAGES[-1].name or not (out / "run.json").is_file()):
                 _report(context)
     return context
 

@@ -16,17 +16,20 @@ from typing import Any
 
 from .. import __version__
 from ..recipe import Budget, Recipe
+from . import machine
 from .inspection import shares
 from .record import Check, Cost, Limit, Model, Run, Stage, Training
 
 Results = dict[str, dict[str, Any]]
+MAKERS = {"teacher": "teach", "student": "distil"}  # the stage that makes each PyTorch model
 
 
 def rows(results: Results, out: Path) -> list[Model]:
-    """The rows of the main table: teacher and student in PyTorch, then the artefacts with their costs."""
-    table = [_torch_row(role, results, out) for role in ("teacher", "student")]
-    costs = results["measure"]["costs"]
-    for model in distinct([Model.model_validate(values) for values in results["verify"]["models"]]):
+    """The rows of the main table: teacher and student in PyTorch, then the artefacts with their costs, as far as made."""
+    table = [_torch_row(role, results, out) for role, stage in MAKERS.items() if stage in results]
+    costs = results.get("measure", {}).get("costs", {})
+    made = results.get("verify", {}).get("models", [])
+    for model in distinct([Model.model_validate(values) for values in made]):
         if model.name in costs:
             model.cost = Cost.model_validate(costs[model.name])
         table.append(model)
@@ -48,7 +51,7 @@ def distinct(models: Sequence[Model]) -> list[Model]:
 
 def _torch_row(role: Any, results: Results, out: Path) -> Model:
     file = f"{role}/model.safetensors"
-    found = results["teach" if role == "teacher" else "distil"]
+    found = results[MAKERS[role]]
     return Model(
         name=role,
         role=role,
@@ -120,13 +123,13 @@ def assemble(
     out: Path,
     command: str = "",
 ) -> Run:
-    """The record of a finished run in the folder `out`."""
+    """The record of a run in the folder `out`, which has a teacher and whatever stages were finished after it."""
     metric = task["metric"]
     table = rows(results, out)
     choice = choose(spec.budget, table, metric, spec.task.max_length)
-    teach, distil, measure = results["teach"], results["distil"], results["measure"]
-    before = results["pretrain"]["training"] if "pretrain" in results else []
-    curves = [*before, *teach["training"], *distil["training"]]
+    measure = results.get("measure", {})
+    curves = [one for found in results.values() for one in found.get("training", [])]
+    shown = [model for model in table if model.role != "artefact" or model is choice]
     return Run(
         attar=__version__,
         name=spec.name,
@@ -134,14 +137,14 @@ def assemble(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         task=task,
         recipe=spec.model_dump(mode="json"),
-        machine=measure["machine"],
+        machine=measure.get("machine") or machine.describe(),
         provenance=provenance,
         stages=[Stage.model_validate(one) for one in stages],
         training=[Training.model_validate(one) for one in curves],
         models=table,
-        shares={model.name: shares(out / str(model.file)) for model in [*table[:2], *([choice] if choice else [])]},
-        layer_times=measure["layer_times"],
-        checks=[Check.model_validate(one) for one in results["verify"]["checks"]],
+        shares={model.name: shares(out / str(model.file)) for model in shown},
+        layer_times=measure.get("layer_times", {}),
+        checks=[Check.model_validate(one) for one in results.get("verify", {}).get("checks", [])],
         limits=limits(spec.budget, choice, table, metric) if choice else [],
         choice=choice.name if choice else None,
         notes=_notes(spec, task, results),
@@ -150,7 +153,7 @@ def assemble(
 
 def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
     """Conditions that a reader must know."""
-    notes = [f"not measured: {line}" for line in results["measure"]["failures"]]
+    notes = [f"not measured: {line}" for line in results.get("measure", {}).get("failures", [])]
     notes += results["teach"].get("remarks", [])
     for split, count in results["teach"]["truncated"].items():
         if count:

@@ -49,7 +49,7 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
 
 
 def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
-    """One finished stage: the scores of a model, or what became of each artefact; then the folder."""
+    """One finished stage: the scores of a model, or what became of each artefact; then the folder and the report."""
     if "models" in results:
         rows = table("artefact", "MB", "largest error", "")
         for values in results["models"]:
@@ -60,7 +60,7 @@ def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
         yield rows
     for split, scores in results.get("scores", {}).items():
         yield f"{split}  " + ", ".join(f"{name} {100 * value:.2f}" for name, value in scores.items())
-    yield escape(str(folder))
+    yield escape(f"{folder}\n{folder.parent / 'report.html'}")
 
 
 def _name(model: Model, choice: str | None) -> str:

@@ -96,6 +96,8 @@ def _score(run: Run, model: Model) -> tuple[str, str] | None:
         return None
     rows = model.rows.get(split)
     text = f"scores {value * 100:.1f} ({split} {metric}{f', {rows:,} rows' if rows else ''})"
+    if model.role == "teacher":
+        return text, ""
     if less is None or theirs is None:
         return f"{text}; the teacher was not scored", ""
     side = "level with" if abs(less) < 0.005 else f"{points(abs(less))} points {'under' if less > 0 else 'over'}"
@@ -116,7 +118,9 @@ def _no_choice(run: Run) -> str:
     made = [model for model in run.models if model.role == "artefact" and model.of == "student"]
     bad = [model.name for model in made if model.status == "rejected"]
     if not made:
-        return "No artefact was made, so there is nothing to judge yet."
+        trained = row_of(run, "student") or row_of(run, "teacher")
+        said = _score(run, trained) if trained else None
+        return f"No artefact was made; the {trained.role} {said[0]}." if trained and said else "No artefact was made."
     if len(bad) == len(made):
         return f"None of the {len(made)} artefacts passed: every one was rejected."
     why = ", none meets the budget" if run.limits else ""

@@ -117,6 +117,29 @@ def test_a_missed_budget_is_exit_code_3(run: Path, home: Path, capsys: pytest.Ca
     assert limit["margin"] == 1000 - limit["value"] < 0
 
 
+def test_a_part_of_a_run_has_a_record_that_tells_how_far_it_came(
+    run: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run.parent / "partly"
+    words = [str(home / "recipe.yaml"), "--out", str(out)]
+    capsys.readouterr()
+    assert main(["teach", *words, "--json"]) == 0
+    taught = json.loads(capsys.readouterr().out)
+    assert taught == json.loads((out / "run.json").read_text("utf-8"))
+    assert [model["name"] for model in taught["models"]] == ["teacher"]
+    assert main(["distil", *words, "--quiet"]) == 0
+    learnt = json.loads((out / "run.json").read_text("utf-8"))
+    whole = json.loads((run / "run.json").read_text("utf-8"))
+    assert learnt["models"] == whole["models"][:2]
+    assert [(one["stage"], one["phase"]) for one in learnt["training"]] == [
+        (one["stage"], one["phase"]) for one in whole["training"]
+    ]
+    assert "No artefact was made; the student scores" in (out / "report.md").read_text("utf-8")
+    record = (run / "run.json").read_bytes()
+    assert main(["teach", str(home / "recipe.yaml"), "--out", str(run), "--quiet"]) == 0
+    assert (run / "run.json").read_bytes() == record  # it still tells of the bundle that stands there
+
+
 @pytest.mark.parametrize("moment", ["teach", "prediction", "export"])
 def test_a_killed_run_ends_with_the_same_bytes(run: Path, home: Path, tmp_path: Path, moment: str) -> None:
     """SIGKILL while the given phase works; then the same command again."""
