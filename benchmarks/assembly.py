@@ -25,7 +25,7 @@ MAKERS = {"teacher": "teach", "student": "distil"}  # the stage that makes each 
 
 
 def rows(results: Results, out: Path) -> list[Model]:
-    """The rows of the main table: teacher and student in PyTorch, then the artefacts with their costs, as far as made."""
+    """The main table as far as it was made: teacher and student in PyTorch, then the artefacts with their costs."""
     table = [_torch_row(role, results, out) for role, stage in MAKERS.items() if stage in results]
     costs = results.get("measure", {}).get("costs", {})
     made = results.get("verify", {}).get("models", [])
