@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -144,16 +145,22 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
     _need_training_libraries()
     folder = out or Path("runs") / spec.name
     command = shlex.join(["attar", *sys.argv[1:]])
-    with progress.stages(quiet) as (moved, finished):
-        try:
-            context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("the same command goes on where this one stopped") from None
-        except ModuleNotFoundError as error:  # a library that one stage needs, such as a converter
-            if (error.name or "attar").split(".")[0] == "attar":
-                raise
-            raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from error
+    with progress.stages(quiet) as (moved, finished), _resumable():
+        context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
     return folder, context.results
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    """Tell how a stopped run goes on, and which library is missing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on where this one stopped") from None
+    except ModuleNotFoundError as error:  # a library that one stage needs, such as a converter
+        if (error.name or "attar").split(".")[0] == "attar":
+            raise
+        raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from error
 
 
 def _need_training_libraries() -> None:
@@ -177,6 +184,32 @@ def _show_stage(
         return _print_json(record.load(folder).model_dump(mode="json"))
     terminal.show(*outcome.stage(results[stage], folder / name))
     return 0
+
+
+@app.command
+def study(path: Path, /, *, out: Out = None, json: Flag = False, quiet: Flag = False) -> int:
+    """Run a study: one recipe with parts changed, a run for every row and column of a table.
+
+    Args:
+        path: a study file, or the name of a ready one
+        out: the study's folder, runs/NAME where not given
+        json: print the study's record as one JSON document
+        quiet: show no progress
+    """
+    from . import study as studies
+    from .benchmarks import outcome, progress, terminal
+
+    spec = studies.load(path)
+    _need_training_libraries()
+    folder = out or Path("runs") / spec.name
+    command = shlex.join(["attar", *sys.argv[1:]])
+    with progress.stages(quiet or json) as (moved, finished), _resumable():
+        found = studies.run(spec, folder, progress=moved, finished=finished, command=command)
+    if json:
+        _print_json(found.model_dump(mode="json"))
+    else:
+        terminal.show(*outcome.study(found, folder))
+    return FAILED if any(one.problem for one in found.results) else 0
 
 
 @app.command

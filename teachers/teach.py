@@ -16,7 +16,7 @@ from ..errors import AttarError, UsageError
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.task import Encoded, Task, Tuned
-from . import checkpoint, gpt_transfer, heads
+from . import checkpoint, gpt_transfer, heads, sharing
 from .finetune import finetune
 
 
@@ -78,10 +78,18 @@ def teach(
         "truncated": {name: rows.truncated for name, rows in (train | splits).items()},
         "remarks": data.remarks,
         "parameters": checkpoint.unique_parameters(model),
-        "source": f"{spec.pretrain.shape}, pre-trained here" if spec.pretrain else spec.teacher.model,
+        "source": _origin(spec),
         "licence": checkpoint.licence(source),
         "weights": checkpoint.digest(source),
     }
+
+
+def _origin(spec: recipe.Recipe) -> str:
+    """Whose weights the teacher started from."""
+    name = spec.pretrain.shape if spec.pretrain else spec.teacher.model
+    if spec.teacher.start == "random":
+        return f"{name}, random weights"
+    return f"{name}, pre-trained here" if spec.pretrain else name
 
 
 def begin(spec: recipe.Teacher, source: Path | str, task: Task, folder: Path) -> PreTrainedModel:
@@ -93,9 +101,20 @@ def begin(spec: recipe.Teacher, source: Path | str, task: Task, folder: Path) ->
                 where="teacher.model",
                 fix="take an encoder, such as minilm",
             )
-        return gpt_transfer.start(source, folder, task.outputs, task.labels or None)
+        model = gpt_transfer.start(source, folder, task.outputs, task.labels or None)
+        return anew(model) if spec.start == "random" else model
     checkpoint.save_tokenizer(source, folder)
-    return heads.create(task, source, spec.attention_dropout) if spec.finetune else heads.load(task.head, source)
+    if not spec.finetune:
+        return heads.load(task.head, source)
+    model = heads.create(task, source, spec.attention_dropout)
+    return anew(model) if spec.start == "random" else model
+
+
+def anew(model: PreTrainedModel) -> PreTrainedModel:
+    """A model of the same shape and head with random weights, drawn as its family draws them."""
+    fresh: PreTrainedModel = type(model)(model.config)
+    sharing.tie(fresh)
+    return fresh
 
 
 def curve(stage: str, phase: str, examples: int, state: training.State) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""A study: one recipe with parts changed, run for every row and column of a table. Ablations are studies.
+
+- A cell is a run of its own below the study's folder, so a study that was stopped goes on, and what two cells have in
+  common (a pre-trained model, a teacher) is made once: stages with the same key are shared between sibling runs.
+- A cell that fails is told in its place, and the others still run.
+- A column's changes are made after its row's: the column has the last word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime, timezone
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from . import __version__, pipeline, recipe_file
+from .benchmarks import machine, record
+from .benchmarks.study_record import Result, StudyRecord, result
+from .errors import AttarError, UsageError
+from .files import write_json
+from .recipe import Part, Recipe
+
+UNTIL = {"teach": "teach", "distil": "distil", "compress": "bundle"}
+Progress = Callable[[str, float, str], None]
+
+
+class Variant(Part):
+    """What a row or a column changes in the recipe."""
+
+    recipe: str | None = Field(None, description="the recipe it starts from, by file or name")
+    take: dict[str, str] = Field({}, description="parts taken whole from other recipes, such as `task: trec`")
+    set: dict[str, Any] = Field({}, description="single keys, such as `student.layers: 3`")
+    against: str | None = Field(None, description="the row that this one is compared with")
+
+    def settings(self) -> list[str]:
+        """The changes as `--set` words."""
+        words = []
+        for part, source in self.take.items():
+            values, _ = recipe_file.read(Path(source))
+            if part not in values:
+                raise UsageError(f"the recipe {source} has no part `{part}`", where=f"take.{part}")
+            words.append(f"{part}={json.dumps(values[part], ensure_ascii=False)}")
+        return words + [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.set.items()]
+
+
+class Study(Part):
+    """A whole study; each cell is named `ROW-COLUMN`."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the study's folder is runs/NAME")
+    title: str = ""
+    until: Literal["teach", "distil", "compress"] = Field("compress", description="how far each run goes")
+    rows: dict[str, Variant] = Field(min_length=1)
+    columns: dict[str, Variant] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Study:
+        for name, row in self.rows.items():
+            if row.against is not None and row.against not in self.rows:
+                raise ValueError(f"row {name!r} is compared with {row.against!r}, which is no row")
+        for (row_name, row), (name, column) in product(self.rows.items(), self.columns.items()):
+            if not (row.recipe or column.recipe):
+                raise ValueError(f"neither row {row_name!r} nor column {name!r} names a recipe")
+        places = [place(row, column) for row, column in product(self.rows, self.columns)]
+        twice = next((one for number, one in enumerate(places) if one in places[:number]), None)
+        if twice:
+            raise ValueError(f"two cells would have the folder {twice!r}; give their rows other names")
+        return self
+
+    def cell(self, row: str, column: str) -> Recipe:
+        """The recipe of a cell."""
+        base = self.rows[row].recipe or self.columns[column].recipe
+        settings = [*self.rows[row].settings(), *self.columns[column].settings()]
+        return recipe_file.load(Path(str(base)), [*settings, f"name={json.dumps(place(row, column))}"])
+
+
+def place(row: str, column: str) -> str:
+    """The name of a cell's run: lower case, without blanks."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{row}-{column}".lower()).strip("-")
+
+
+def load(path: Path) -> Study:
+    """Read a study file; the first problem is one line."""
+    values, _ = recipe_file.read(path, "study", "recipes/studies")
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{key}: {message}" if key else message, where=str(path)) from None
+
+
+def run(
+    study: Study,
+    out: Path,
+    *,
+    progress: Progress = lambda what, done, remark: None,
+    finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None,
+    command: str = "",
+) -> StudyRecord:
+    """Run every cell, and write `study.json` after each; a cell that fails has its problem in its place."""
+    cells = {(row, column): study.cell(row, column) for row, column in product(study.rows, study.columns)}
+    found = StudyRecord(
+        attar=__version__,
+        name=study.name,
+        title=study.title or study.name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=command,
+        machine=machine.describe(),
+        study=study.model_dump(mode="json"),
+        rows=list(study.rows),
+        columns=list(study.columns),
+        against={name: row.against for name, row in study.rows.items() if row.against},
+    )
+    for number, ((row, column), spec) in enumerate(cells.items(), 1):
+        said = f"{number}/{len(cells)} {spec.name}"
+        folder = out / spec.name
+        try:
+            pipeline.run(
+                spec,
+                folder,
+                until=UNTIL[study.until],
+                progress=lambda what, done, remark, said=said: progress(f"{said}: {what}", done, remark),  # type: ignore[misc]
+                finished=lambda name, seconds, reused, said=said: finished(f"{said}: {name}", seconds, reused),  # type: ignore[misc]
+                command=command,
+            )
+            found.results.append(result(row, column, spec.name, record.load(folder)))
+        except AttarError as error:
+            found.results.append(Result(row=row, column=column, folder=spec.name, problem=error.line()))
+        write_json(out / "study.json", found.model_dump(mode="json"))
+    return found

@@ -1,0 +1,147 @@
+"""Studies: every cell is its own run, what cells share is made once, and a cell that fails does not stop the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from attar import recipe_file, study
+from attar.benchmarks import study_record
+from attar.cli import main
+from attar.errors import UsageError
+from conftest import LABELS, SENTENCES, tiny_teacher
+from safetensors.numpy import load_file
+
+READY = sorted((Path(study.__file__).parent / "recipes" / "studies").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher, a recipe whose rows can be learnt from a word, and another one whose labels are numbers."""
+    folder = tmp_path_factory.mktemp("study")
+    tiny_teacher(folder / "model")
+    lines = [f"{LABELS[n % 3]}\t{SENTENCES[n % 8]} {LABELS[n % 3]}" for n in range(36)]
+    (folder / "rows.tsv").write_text("\n".join(["label\ttext", *lines]) + "\n", "utf-8")
+    (folder / "marks.tsv").write_text("\n".join(["label\ttext", *(f"{n % 5}\t{s}" for n, s in enumerate(SENTENCES))]))
+    path = {"path": str(folder / "rows.tsv")}
+    marks = {"path": str(folder / "marks.tsv")}
+    training = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    base = {
+        "name": "base",
+        "threads": 1,
+        "task": {"train": path, "dev": path, "max_length": 32},
+        "teacher": {"model": str(folder / "model"), "training": training},
+    }
+    (folder / "base.yaml").write_text(yaml.safe_dump(base), "utf-8")
+    other = base | {"task": {"kind": "regression", "train": marks, "dev": marks, "max_length": 32}}
+    (folder / "other.yaml").write_text(yaml.safe_dump(other), "utf-8")
+    return folder
+
+
+def write(home: Path, name: str, **parts: object) -> Path:
+    base = str(home / "base.yaml")
+    values = {
+        "name": name,
+        "until": "teach",
+        "rows": {"trained": {"recipe": base, "against": "random"}, "random": {"recipe": base}},
+        "columns": {"words": {}},
+    }
+    (home / f"{name}.yaml").write_text(yaml.safe_dump(values | parts, sort_keys=False), "utf-8")
+    return home / f"{name}.yaml"
+
+
+def test_every_cell_is_a_run_and_the_table_compares_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        "trained": {"recipe": str(home / "base.yaml"), "against": "random"},
+        "random": {"recipe": str(home / "base.yaml"), "set": {"teacher.start": "random"}},
+    }
+    columns = {
+        "words": {},
+        "marks": {"take": {"task": str(home / "other.yaml")}, "set": {"teacher.training.epochs": 2}},
+    }
+    path = write(home, "both", rows=rows, columns=columns)
+    out = home / "runs" / "both"
+    assert main(["study", str(path), "--out", str(out), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    found = study_record.load(out)
+    assert [(one.row, one.column, one.metric) for one in found.results] == [
+        ("trained", "words", "accuracy"),
+        ("trained", "marks", "spearman"),
+        ("random", "words", "accuracy"),
+        ("random", "marks", "spearman"),
+    ]
+    for one in found.results:
+        run = json.loads((out / one.folder / "run.json").read_text("utf-8"))
+        assert one.score == run["models"][0]["scores"]["dev"][one.metric]
+        assert one.training[0].epochs[-1].epoch == (2 if one.column == "marks" else 1)
+        assert f"{100 * one.score:.1f}" in printed
+    start = load_file(home / "model" / "model.safetensors")
+    word = "bert.embeddings.word_embeddings.weight"
+    trained, random = (
+        load_file(out / f"{row}-words" / "teacher" / "model.safetensors")[word] for row in ("trained", "random")
+    )
+    assert abs(trained - start[word]).max() < 0.1 < abs(random - start[word]).max()
+    gain = 100 * (found.results[0].score or 0) - 100 * (found.results[2].score or 0)
+    assert study_record.table(found).rows[0].cells[2].note == f"{gain:+.1f}".replace("-", "−")
+
+
+def test_what_is_finished_is_not_made_again(home: Path) -> None:
+    path, out = write(home, "again"), home / "runs" / "again"
+    for _ in range(2):
+        assert main(["study", str(path), "--out", str(out), "--quiet"]) == 0
+        weights = [(out / f"{row}-words" / "teacher" / "model.safetensors").stat() for row in ("trained", "random")]
+        assert weights[0].st_ino == weights[1].st_ino  # the same key: made once for both cells
+    made = weights[0].st_mtime_ns
+    assert made == (out / "trained-words" / "teacher" / "model.safetensors").stat().st_mtime_ns
+
+
+def test_a_cell_that_fails_is_told_and_the_others_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"long": {"set": {"task.max_length": 512, "export.lengths": [512]}}, "words": {}}
+    path, out = write(home, "partly", columns=columns), home / "runs" / "partly"
+    assert main(["study", str(path), "--out", str(out), "--json"]) == 1
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [bool(one["problem"]) for one in results] == [True, False, True, False]
+    assert "task.max_length: the teacher holds 64 pieces" in results[0]["problem"]
+    assert study_record.table(study_record.load(out)).rows[0].cells[2].text == "–"
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"rows": {"a": {}}}, "neither row 'a' nor column 'words' names a recipe"),
+        ({"rows": {"a": {"recipe": "assistant", "against": "b"}}}, "compared with 'b', which is no row"),
+        ({"rows": {"a b": {"recipe": "assistant"}, "A-B": {"recipe": "assistant"}}}, "the folder 'a-b-words'"),
+        ({"rows": {}}, "rows"),
+        ({"untill": "teach"}, "untill"),
+    ],
+)
+def test_a_study_that_cannot_be_is_one_line(
+    home: Path, parts: dict[str, object], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", str(write(home, "wrong", **parts))]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_part_that_a_recipe_lacks(home: Path) -> None:
+    path = write(home, "lacking", columns={"words": {"take": {"budget": str(home / "base.yaml")}}})
+    with pytest.raises(UsageError, match="has no part `budget`"):
+        study.load(path).cell("trained", "words")
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_ready_studies_load_and_open_with_their_command(path: Path) -> None:
+    found = study.load(Path(path.stem))
+    assert found.name == path.stem
+    for row in found.rows:
+        for column in found.columns:
+            assert found.cell(row, column).name == study.place(row, column)
+    assert f"attar study recipes/studies/{path.name}" in path.read_text("utf-8").splitlines()[0]
+
+
+def test_reading_keeps_what_it_was_given(home: Path) -> None:
+    values, text = recipe_file.read(home / "base.yaml")
+    assert yaml.safe_load(text) == values
