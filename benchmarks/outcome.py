@@ -12,7 +12,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from . import study_record
+from . import study_tables
 from .derived import digits, latency_at, setting_of
 from .record import Latency, Model, Run
 from .study_record import StudyRecord
@@ -67,7 +67,7 @@ def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
 
 def study(found: StudyRecord, folder: Path) -> Iterator[Table | str]:
     """The table of a study, what failed, and where it is."""
-    shown = study_record.table(found)
+    shown = study_tables.table(found)
     rows = table("", *(f">{' '.join(filter(None, column[1:]))}" for column in shown.columns[1:]), title=found.title)
     for row in shown.rows:
         rows.add_row(*(escape(cell.text + (f" ({cell.note})" if cell.note else "")) for cell in row.cells))

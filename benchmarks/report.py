@@ -46,7 +46,17 @@ def html(runs: list[Run]) -> str:
 
 def markdown(runs: list[Run], title: str = "", intro: str = "") -> str:
     """The same tables and sentences as Markdown, with an own title and first paragraph if given."""
-    text = _render("report.md.j2", runs, title=title, intro=intro)
+    return _tidy(_render("report.md.j2", runs, title=title, intro=intro))
+
+
+def grid(table: Table) -> str:
+    """One table as Markdown, with its caption before it and its remarks below."""
+    made: Any = _environment().get_template("grid.md.j2").module
+    return _tidy(str(made.grid(table)))
+
+
+def _tidy(text: str) -> str:
+    """No blanks at the ends of lines, and one empty line at most."""
     text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

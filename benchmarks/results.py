@@ -1,10 +1,11 @@
-"""The results page: written from run records, never typed.
+"""The results page: written from records, never typed.
 
-    python -m attar.benchmarks.results                      docs/runs/*.json -> docs/results.md
-    python -m attar.benchmarks.results runs/a runs/b --out page.md
-    python -m attar.benchmarks.results --check              fails where the page is not what the records give
+    python -m attar.benchmarks.results              docs/{runs,studies}/*.json -> docs/results.md, docs/plots/*.svg
+    python -m attar.benchmarks.results --check      fails where they are not what the records give
 
-- `docs/runs/` holds copies of the run.json files that the documentation speaks of, so anybody can check it.
+- `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of, so
+  that anybody can check it.
+- Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
 - The page holds no date of its own: the same records give the same bytes.
 """
 
@@ -14,61 +15,93 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree.ElementTree import fromstring, tostring
 
 from ..errors import AttarError, UsageError
 from ..files import write_text
+from . import study_record, study_tables
+from .cells import Figure, Table
 from .record import Run, load
-from .report import markdown
+from .report import TEMPLATES, grid, markdown
+from .study_record import StudyRecord
+from .teachers import trained_table
 
-RUNS = Path("docs/runs")
-PAGE = Path("docs/results.md")
-INTRO = """<!-- Written by `python -m attar.benchmarks.results` from docs/runs/*.json; do not edit. -->
+DOCS = Path("docs")
+INTRO = """<!-- Written by `python -m attar.benchmarks.results` from the records in docs/; do not edit. -->
 
-Every figure on this page is taken from the run records in [runs/](runs/). Times were taken on the machine
-named with each run; the speeds against the teacher were timed in turns, and travel better to other machines.
+Every figure on this page is taken from the records in [runs/](runs/) and [studies/](studies/). Times were taken on the
+machine named with each run; the speeds against the teacher were timed in turns, and travel better to other machines.
 """
 
 
-def page(runs: list[Run]) -> str:
-    """The results page of these runs."""
-    return markdown(runs, title="Results", intro=INTRO)
+def pages(runs: list[Run], studies: list[StudyRecord]) -> dict[str, str]:
+    """Every file of the results, by its name below docs/."""
+    whole = [run for run in runs if any(model.role == "artefact" for model in run.models)]
+    trained = [run for run in runs if run not in whole]
+    found, parts = {}, [markdown(whole, title="Results", intro=INTRO) if whole else f"# Results\n\n{INTRO}"]
+    if trained:
+        parts.append(_section(trained_table(trained)))
+    for study in studies:
+        parts.append(_section(study_tables.table(study), study.command))
+        if figure := study_tables.pretraining_figure(study, study.name):
+            found[f"plots/{study.name}.svg"] = standalone(figure)
+            parts.append(f"![{figure.title}](plots/{study.name}.svg)\n\n{figure.caption}\n")
+    return {"results.md": "\n".join(parts), **found}
 
 
-def recorded(folder: Path = RUNS) -> list[Path]:
-    """The run records that the documentation is made from, by name."""
-    return sorted(folder.glob("*.json"))
+def standalone(figure: Figure) -> str:
+    """A plot as a file of its own, with the report's style, light and dark."""
+    svg = fromstring(figure.svg)
+    svg.set("xmlns", "http://www.w3.org/2000/svg")
+    text = tostring(svg, encoding="unicode")
+    head = text.index(">") + 1
+    style = (TEMPLATES / "style.css").read_text("utf-8")
+    return f"{text[:head]}<style>{style}</style>{text[head:]}\n"
 
 
-def check(runs: list[Run], path: Path) -> None:
-    """Raise where the page is not what these records give, naming the first line that differs."""
-    try:
-        there = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise AttarError("no such page", where=str(path), fix="write it without --check") from None
-    wanted = page(runs).splitlines()
-    if there == wanted:
-        return
-    same = zip(there, wanted, strict=False)
-    line = next((n for n, (a, b) in enumerate(same, 1) if a != b), min(len(there), len(wanted)) + 1)
-    raise AttarError("not what the run records give", where=f"{path}:{line}", fix="write it again without --check")
+def _section(table: Table, command: str = "") -> str:
+    made = f"Made by:\n\n    {command}\n\n" if command else ""
+    return f"## {table.title}\n\n{made}{grid(table)}"
+
+
+def recorded(docs: Path = DOCS) -> tuple[list[Run], list[StudyRecord]]:
+    """The records that the documentation is made from, by name."""
+    runs = [load(file) for file in sorted((docs / "runs").glob("*.json"))]
+    studies = [study_record.load(file) for file in sorted((docs / "studies").glob("*.json"))]
+    if not (runs or studies):
+        raise UsageError("no records", where=str(docs), fix="copy run.json files to docs/runs")
+    return runs, studies
+
+
+def check(made: dict[str, str], docs: Path) -> None:
+    """Raise where a file is not what the records give, naming the first line that differs."""
+    for name, text in made.items():
+        path = docs / name
+        try:
+            there = path.read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            raise AttarError("no such page", where=str(path), fix="write it without --check") from None
+        wanted = text.splitlines()
+        if there == wanted:
+            continue
+        same = zip(there, wanted, strict=False)
+        line = next((n for n, (a, b) in enumerate(same, 1) if a != b), min(len(there), len(wanted)) + 1)
+        raise AttarError("not what the records give", where=f"{path}:{line}", fix="write it again without --check")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Write or check the page; the exit code is 0, or that of the error."""
-    parser = argparse.ArgumentParser(prog="attar.benchmarks.results", description="Write the results page.")
-    parser.add_argument("runs", nargs="*", type=Path, help="run folders or run.json files; docs/runs/*.json")
-    parser.add_argument("--out", type=Path, default=PAGE, help="the page (docs/results.md)")
-    parser.add_argument("--check", action="store_true", help="fail where the page is not what the runs give")
+    """Write or check the pages; the exit code is 0, or that of the error."""
+    parser = argparse.ArgumentParser(prog="attar.benchmarks.results", description="Write the results pages.")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of the records and pages (docs)")
+    parser.add_argument("--check", action="store_true", help="fail where a page is not what the records give")
     options = parser.parse_args(words)
     try:
-        files = options.runs or recorded()
-        if not files:
-            raise UsageError("no run records", where=str(RUNS), fix="name run folders")
-        runs = [load(file) for file in files]
+        made = pages(*recorded(options.docs))
         if options.check:
-            check(runs, options.out)
+            check(made, options.docs)
         else:
-            write_text(options.out, page(runs))
+            for name, text in made.items():
+                write_text(options.docs / name, text)
     except AttarError as error:
         print(error.line(), file=sys.stderr)
         return error.code

@@ -1,12 +1,11 @@
-"""`study.json`: what a study came to, cell by cell, and how it is shown.
+"""`study.json`: what a study came to, cell by cell.
 
-- A cell is a run; the record keeps what a table or a curve needs of it, so that the page needs no run folder.
-- Scores are fractions, as in run.json; tables show them × 100 and differences in points.
+- A cell is a run; the record keeps what a table or a curve needs of it, so that a page needs no run folder.
+- Scores are fractions, times seconds and sizes bytes, as in run.json.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import AttarError
 from ..files import read_json
-from .cells import DASH, Cell, Row, Table
-from .derived import digits, metric_of, row_of, split_of
+from .derived import metric_of, row_of, split_of
 from .record import Model, Run, Training
 
 FORMAT = "attar-study/1"
@@ -94,43 +92,3 @@ def load(path: Path) -> StudyRecord:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise AttarError(f"not a study record: {where}: {problem['msg']}", where=str(file)) from None
-
-
-def table(study: StudyRecord) -> Table:
-    """Scores × 100, rows by columns; below a score its difference, in points, from the row it is compared with."""
-    columns = [("", "", ""), ("", "parameters", "million")]
-    columns += [("", column, _said_of(study, column)) for column in study.columns]
-    rows = []
-    for name in study.rows:
-        own = [one for column in study.columns if (one := study.at(name, column))]
-        cells = [Cell(name), Cell(_parameters(own))]
-        cells += [_cell(study, name, column) for column in study.columns]
-        problems = "; ".join(f"{one.column}: {one.problem}" for one in own if one.problem)
-        rows.append(Row(cells, "chosen" if name in study.against else "", problems))
-    compared = ", ".join(f"{row} with {other}" for row, other in study.against.items())
-    caption = f"Scores × 100; in brackets the points gained, comparing {compared}." if compared else "Scores × 100."
-    return Table("study", study.title, caption, columns, rows)
-
-
-def _said_of(study: StudyRecord, column: str) -> str:
-    """The column's metric, split and rows."""
-    found = [one for row in study.rows if (one := study.at(row, column)) and one.model]
-    said = {(one.split, one.metric, one.model.rows.get(one.split)) for one in found if one.model}
-    if len(said) != 1:
-        return "metrics differ" if said else ""
-    split, metric, rows = said.pop()
-    return f"{split} {metric}, {rows:,} rows" if rows else f"{split} {metric}"
-
-
-def _parameters(own: Sequence[Result]) -> str:
-    counts = {one.model.parameters for one in own if one.model and one.model.parameters}
-    return "–".join(digits(count / 1e6) for count in sorted({min(counts), max(counts)})) if counts else DASH
-
-
-def _cell(study: StudyRecord, row: str, column: str) -> Cell:
-    one = study.at(row, column)
-    if one is None or one.score is None:
-        return Cell(DASH)
-    other = study.at(study.against.get(row, ""), column)
-    gain = f"{100 * (one.score - other.score):+.1f}".replace("-", "−") if other and other.score is not None else ""
-    return Cell(f"{100 * one.score:.1f}", gain, one.folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from attar import recipe_file, study
-from attar.benchmarks import study_record
+from attar.benchmarks import study_record, study_tables
 from attar.cli import main
 from attar.errors import UsageError
 from conftest import LABELS, SENTENCES, tiny_teacher
@@ -84,7 +84,7 @@ def test_every_cell_is_a_run_and_the_table_compares_them(home: Path, capsys: pyt
     )
     assert abs(trained - start[word]).max() < 0.1 < abs(random - start[word]).max()
     gain = 100 * (found.results[0].score or 0) - 100 * (found.results[2].score or 0)
-    assert study_record.table(found).rows[0].cells[2].note == f"{gain:+.1f}".replace("-", "−")
+    assert study_tables.table(found).rows[0].cells[2].note == f"{gain:+.1f}".replace("-", "−")
 
 
 def test_what_is_finished_is_not_made_again(home: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_cell_that_fails_is_told_and_the_others_run(home: Path, capsys: pytest
     results = json.loads(capsys.readouterr().out)["results"]
     assert [bool(one["problem"]) for one in results] == [True, False, True, False]
     assert "task.max_length: the teacher holds 64 pieces" in results[0]["problem"]
-    assert study_record.table(study_record.load(out)).rows[0].cells[2].text == "–"
+    assert study_tables.table(study_record.load(out)).rows[0].cells[2].text == "–"
 
 
 @pytest.mark.parametrize(
