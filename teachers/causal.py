@@ -15,17 +15,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from .. import training
 from ..errors import AttarError
 from ..tasks import batching
-from . import checkpoint
+from . import checkpoint, vocabulary_files
 
 END_OF_TEXT = ("<|endoftext|>", "</s>", "<eos>")
 Norm = Literal["none", "pieces", "bytes", "characters"]
@@ -90,39 +90,10 @@ def load(model: str) -> Causal:
     tokenizer has more pieces than the model.
     """
     source = checkpoint.locate(model)
-    network = pretrained(AutoModelForCausalLM, source)
+    network = checkpoint.load(AutoModelForCausalLM, source, families=checkpoint.DECODERS)
     words = tokenizer(source)
-    check_vocabulary(words, network, source)
+    vocabulary_files.require(vocabulary_files.size(words), network.config, str(source))
     return Causal(network.to(training.device()).eval(), words, _end_id(network, words))
-
-
-def pretrained(kind: Any, source: Path | str, new: tuple[str, ...] = (), **options: Any) -> PreTrainedModel:
-    """A GPT of the stock class `kind` from safetensors in float32; only weights named in `new` may be missing."""
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        if config.model_type not in checkpoint.DECODERS:
-            what = f"the model type {config.model_type!r} is not one of {', '.join(checkpoint.DECODERS)}"
-            raise AttarError(what, where=str(source))
-        model, report = kind.from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=bool(new),
-            dtype=torch.float32,
-        )
-    except AttarError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the library raises many kinds
-        raise AttarError(f"the model does not load: {error}", where=str(source)) from None
-    # A shape that does not fit would be filled with random numbers just as a weight that is missing.
-    unfit = {key[0] if isinstance(key, tuple) else key for key in report.get("mismatched_keys", ())}
-    missing = sorted(name for name in {*report["missing_keys"], *unfit} if name not in new)
-    if missing:
-        more = f" and {len(missing) - 1} more" if missing[1:] else ""
-        raise AttarError(f"the weights lack {missing[0]}{more}", where=str(source))
-    return model
 
 
 def tokenizer(source: Path | str) -> Tokenizer:
@@ -136,19 +107,6 @@ def tokenizer(source: Path | str) -> Tokenizer:
     words.no_padding()
     words.no_truncation()
     return words
-
-
-def vocabulary(words: Tokenizer) -> int:
-    """One more than the highest piece: what a model's embeddings must hold."""
-    return 1 + max(words.get_vocab().values(), default=-1)
-
-
-def check_vocabulary(words: Tokenizer, model: PreTrainedModel, source: Path | str) -> None:
-    """Refuse a tokenizer with pieces that the model does not have."""
-    size = model.config.vocab_size
-    if vocabulary(words) > size:
-        what = f"the tokenizer has {vocabulary(words)} pieces and the model {size}"
-        raise AttarError(what, where=str(source), fix="take the tokenizer that the model was trained with")
 
 
 def _end_id(model: PreTrainedModel, words: Tokenizer) -> int | None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from ..errors import AttarError
 from ..files import folder_digest
@@ -67,77 +67,88 @@ def digest(source: Path | str) -> str:
     return folder_digest(source, lambda path: path.name in names or bool(WEIGHTS.match(path.name)))
 
 
-def load(
+def read(
     kind: Any,
     source: Path | str,
     *,
-    new: bool = False,
-    names: Sequence[str] | None = None,
-    attention_dropout: float | None = None,
+    families: Sequence[str] = ENCODERS,
+    new: re.Pattern[str] | None = None,
     **options: Any,
-) -> PreTrainedModel:
-    """A model of the stock class `kind` (`AutoModelFor…`) with the checkpoint's weights, float32.
+) -> tuple[PreTrainedModel, list[str]]:
+    """A model of the stock class `kind` (`AutoModelFor…`) with the checkpoint's weights, float32, and which are new.
 
-    With `new` the head is to be trained, so the checkpoint need not have it; `names` are those of its outputs, and
-    `options` go into the configuration. Raises `AttarError` where the family is unknown, the files do not load, or
-    weights are missing.
+    New weights, which the file lacks or has in another shape, are random; only those that the pattern `new` finds may
+    be. `options` go into the configuration, each where the family has it. Layers that were shared are shared again.
+    Raises `AttarError` where the family is not one of `families`, the files do not load, or other weights are missing.
     """
-    if names is not None:
-        options |= {"num_labels": len(names), "id2label": dict(enumerate(names))}
-        options["label2id"] = {name: number for number, name in enumerate(names)}
+    config = _config(source, **options)
+    if config.model_type not in families:
+        what = f"the model type {config.model_type!r} is not one of {', '.join(families)}"
+        raise AttarError(what, where=str(source))
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        known = FAMILIES if kind is AutoModelForSequenceClassification else ENCODERS
-        if config.model_type not in known:
-            raise AttarError(
-                f"the model type {config.model_type!r} is not one of {', '.join(known)}", where=str(source)
-            )
-        for name in ("attention_probs_dropout_prob", "attention_dropout"):
-            if attention_dropout is not None and hasattr(config, name):
-                setattr(config, name, attention_dropout)
         model, report = kind.from_pretrained(
             source,
             output_loading_info=True,
             config=config,
             use_safetensors=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=new,
+            ignore_mismatched_sizes=True,  # they are refused below, by name and shape
             dtype=torch.float32,
         )
-    except AttarError:
-        raise
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the model does not load: {error}", where=str(source)) from None
-    # What a checkpoint lacks is filled with random numbers; only a head that is to be trained may be new.
-    # So is one of another shape, where the library is told to bear it for the head's sake.
-    unfit = {key[0] if isinstance(key, tuple) else key for key in report.get("mismatched_keys", ())}
+    # What a checkpoint lacks, or has in another shape, the library has filled with random numbers.
+    unfit = {name: (tuple(found), tuple(wanted)) for name, found, wanted in report["mismatched_keys"]}
     lacking = sharing.restore(model, {*report["missing_keys"], *unfit})
-    missing = sorted(name for name in lacking if not (new and NEW_HEAD.search(name)))
+    missing = [name for name in lacking if not (new and new.search(name))]
     if missing:
-        raise AttarError(
-            f"the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""),
-            where=str(source),
-            fix="set teacher.finetune: true" if all(NEW_HEAD.search(name) for name in missing) else "",
-        )
-    result: PreTrainedModel = model
-    return result
+        what = f"the weights lack {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
+        if missing[0] in unfit:
+            found, wanted = unfit[missing[0]]
+            what = f"the model does not load: {missing[0]} has the shape {found} and the configuration asks {wanted}"
+        fix = "set teacher.finetune: true" if all(NEW_HEAD.search(name) for name in missing) else ""
+        raise AttarError(what, where=str(source), fix=fix)
+    return model, lacking
+
+
+def load(
+    kind: Any,
+    source: Path | str,
+    *,
+    families: Sequence[str] = ENCODERS,
+    new: bool = False,
+    names: Sequence[str] | None = None,
+    attention_dropout: float | None = None,
+    **options: Any,
+) -> PreTrainedModel:
+    """A model for a task: `read` where the head may be missing only with `new`, for it is then to be trained.
+
+    `names` are those of its outputs.
+    """
+    if names is not None:
+        options |= {"num_labels": len(names), "id2label": dict(enumerate(names))}
+        options["label2id"] = {name: number for number, name in enumerate(names)}
+    if attention_dropout is not None:  # which the families call by two names
+        options |= dict.fromkeys(("attention_probs_dropout_prob", "attention_dropout"), attention_dropout)
+    return read(kind, source, families=families, new=NEW_HEAD if new else None, **options)[0]
 
 
 def family(source: Path | str) -> str:
     """The model type that the checkpoint's configuration states."""
-    try:
-        return str(AutoConfig.from_pretrained(source, trust_remote_code=False).model_type)
-    except Exception as error:  # noqa: BLE001 - the library raises many kinds
-        raise AttarError(f"the configuration does not load: {error}", where=str(source)) from None
+    return str(_config(source).model_type)
 
 
 def classes(source: Path | str) -> list[str]:
     """The names of a classifier's outputs, in their order, as its configuration states them."""
+    config = _config(source)
+    return [str(config.id2label[number]) for number in sorted(config.id2label)]
+
+
+def _config(source: Path | str, **options: Any) -> Any:
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
         raise AttarError(f"the configuration does not load: {error}", where=str(source)) from None
-    return [str(config.id2label[number]) for number in sorted(config.id2label)]
 
 
 def save(model: PreTrainedModel, folder: Path) -> None:

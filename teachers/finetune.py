@@ -30,13 +30,15 @@ def finetune(
 ) -> training.State:
     """Teach the model the task; it ends with the weights that the plan keeps.
 
-    `lm_weight` is GPT-1's λ: a decoder learns the language of the texts beside the task (`gpt_transfer`, eq. 5).
+    A decoder learns as GPT-1 did (`gpt_transfer`), whose λ is `lm_weight`: how much the language of the texts counts
+    beside the task (equation 5). An encoder has none.
     """
     check_length(model, train, dev)
+    decoder = model.config.model_type in checkpoint.DECODERS
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         batch = train.batch(rows, pad_id)
-        if lm_weight:
+        if decoder:
             return gpt_transfer.losses(model, task, batch, lm_weight)
         return heads.loss(model, task, batch)
 

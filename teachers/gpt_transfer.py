@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from .. import training
 from ..errors import AttarError
 from ..tasks.task import Batch, Task
-from . import causal, checkpoint, heads
+from . import causal, checkpoint, heads, vocabulary_files
 
 START, DELIMITER, EXTRACT, PAD = "<|start|>", "<|delimiter|>", "<|extract|>", "<pad>"
 
@@ -40,18 +40,17 @@ def start(source: Path | str, folder: Path, outputs: int = 1, labels: Sequence[s
     """
     words = causal.tokenizer(source)
     names = list(labels or [f"LABEL_{number}" for number in range(outputs)])
-    model = causal.pretrained(
+    model = checkpoint.load(
         AutoModelForSequenceClassification,
         source,
-        new=("score.weight",),
-        num_labels=outputs,
-        id2label=dict(enumerate(names)),
-        label2id={name: number for number, name in enumerate(names)},
+        families=checkpoint.DECODERS,
+        new=True,
+        names=names,
         problem_type="regression" if outputs == 1 else "single_label_classification",
     )
-    causal.check_vocabulary(words, model, source)
+    vocabulary_files.require(vocabulary_files.size(words), model.config, str(source))
     pieces = _add_pieces(words)
-    model.resize_token_embeddings(max(causal.vocabulary(words), model.config.vocab_size), mean_resizing=False)
+    model.resize_token_embeddings(max(vocabulary_files.size(words), model.config.vocab_size), mean_resizing=False)
     model.config.pad_token_id = pieces[PAD]
     folder.mkdir(parents=True, exist_ok=True)
     special = {"bos_token": START, "sep_token": DELIMITER, "cls_token": EXTRACT, "pad_token": PAD}

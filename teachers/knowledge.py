@@ -5,8 +5,8 @@
   control that shows what the text alone did.
 - How pieces are masked is the caller's (`Corpus.mask`). It must draw from torch's global generator, whose state the
   checkpoint holds, or an interrupted training would not end with the same bytes.
-- The margin is on the scale of L2 distances: two [CLS] states of MiniLM lie about 7 apart in L2 and 107 in L1, where
-  a margin of 4 would first draw all entities together.
+- The margin is on the scale of L2 distances. Those of L1 are larger, up to √hidden times: there the same margin would
+  first draw all entities together.
 - `links`: filtered link prediction with entities read from their text. The relation table is not part of a saved
   model, so by default a relation is the mean of t − h over its training triples, which is where the squared error is
   least: teacher before, teacher after and distilled student are asked in one way, with nothing trained.
@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from .. import training
 from ..errors import AttarError
@@ -37,10 +37,11 @@ from ..tasks import batching, lama, triples
 from ..tasks.encoding import Arrays, Features, collate
 from ..tasks.triples import Floats, Graph, Triples
 from . import checkpoint
-from .objectives.knowledge import Fusion, corrupt, entity_states, knowledge_loss, masked_loss, vocabulary_logits
+from .objectives.heads import piece_logits
+from .objectives.knowledge import Fusion, corrupt, entity_states, knowledge_loss, masked_loss
 
 Mask = Callable[[Arrays], tuple[Arrays, npt.NDArray[np.int64]]]  # batch -> masked batch, labels (−100: not asked)
-NEW_HEAD = re.compile(r"(cls|lm_head|predictions|vocab_\w+|generator_\w+)\.")
+NEW_HEAD = re.compile(r"^(cls|lm_head|predictions|vocab_\w+|generator_\w+)\.")
 
 
 class Plan(Optimization):
@@ -70,23 +71,8 @@ class Corpus:
 
 def masked_lm(source: Path | str) -> tuple[PreTrainedModel, bool]:
     """A masked language model with a checkpoint's weights, and whether its head is new (random, tied to the words)."""
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        if config.model_type not in checkpoint.ENCODERS:
-            known = ", ".join(checkpoint.ENCODERS)
-            raise AttarError(f"the model type {config.model_type!r} is not one of {known}", where=str(source))
-        model, report = AutoModelForMaskedLM.from_pretrained(
-            source, output_loading_info=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-        )
-    except AttarError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the library raises many kinds
-        raise AttarError(f"the model does not load: {error}", where=str(source)) from None
-    missing = sorted(report["missing_keys"])
-    damaged = next((name for name in missing if not NEW_HEAD.match(name)), None)
-    if damaged:
-        raise AttarError(f"the weights lack {damaged}", where=str(source))
-    return model, bool(missing)
+    model, new = checkpoint.read(AutoModelForMaskedLM, source, new=NEW_HEAD)
+    return model, bool(new)
 
 
 def readable(
@@ -213,7 +199,7 @@ def probe(model: PreTrainedModel, probes: lama.Probes, pad_id: int, batch_size: 
             own = [probes.rows[row] for row in rows]
             states = model.base_model(**_inputs(model, [row.features for row in own], pad_id)).last_hidden_state
             places = torch.tensor([row.position for row in own], device=states.device)
-            logits = vocabulary_logits(model, states[torch.arange(len(own), device=states.device), places])
+            logits = piece_logits(model, states[torch.arange(len(own), device=states.device), places])
             found[rows] = lama.ranks(logits.float().cpu().numpy(), own, probes.candidates)
     return lama.score(probes.rows, found)
 

@@ -5,13 +5,13 @@
   table 2); ALBERT (arXiv 1909.11942, table 1; 4H wide feed-forward layers and H/64 heads, section 3.1); ELECTRA (arXiv
   2003.10555, table 6); bert-mini (arXiv 1908.08962). The other `mini` shapes are as deep and as wide as bert-mini.
 - A width that is overridden takes the rest with it, 64 to a head and four times as wide inside, unless that is given.
-- `parameters` builds a model on torch's meta device, so that gpt2-xl is counted without its six gigabytes.
+- Random weights are transformers' own. It draws them as the papers say, from N(0, 0.02²), and scales GPT-2's residual
+  projections by 1/√N with N twice the depth (Radford et al. 2019, section 2.3): another scaling would be one too many.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -19,13 +19,11 @@ from typing import Any, Literal
 import torch
 from transformers import (
     AlbertConfig,
-    AutoModel,
     BertConfig,
     ElectraConfig,
     GPT2Config,
     OpenAIGPTConfig,
     PretrainedConfig,
-    PreTrainedModel,
 )
 
 from ..errors import UsageError, nearest
@@ -190,35 +188,9 @@ def _decoder(
     )
 
 
-def parameters(settings: PretrainedConfig) -> int:
-    """Parameters of the bare model (BERT's pooler is part of it, no task's head is), shared ones counted once."""
-    with torch.device("meta"):
-        model = AutoModel.from_config(settings)
-    return sum(weight.numel() for weight in model.parameters())
-
-
-def initialise(kind: Any, settings: PretrainedConfig, seed: int) -> PreTrainedModel:
-    """A model of class `kind` with random weights that depend on the seed alone, in training mode, float32.
-
-    The weights are drawn as the family's paper says, from N(0, 0.02²): transformers does so, and it scales GPT-2's
-    residual projections too (`residual_std`); a second scaling here would be one too many.
-    """
-    with seeded(seed):
-        model = kind(settings)
-    return model.train()
-
-
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """What is drawn inside follows from the seed, and the generator goes on outside as if nothing had been."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def residual_std(settings: PretrainedConfig) -> float:
-    """Standard deviation of GPT-2's residual projections at initialisation: 0.02/√N with N residual layers.
-
-    GPT-2 (Radford et al. 2019), section 2.3; each block adds to the residual stream twice, so N is twice the depth.
-    """
-    return float(settings.initializer_range) / math.sqrt(2 * settings.n_layer)

@@ -3,21 +3,20 @@
 - ALBERT (arXiv 1909.11942, section 3.1 and table 4). Stock ALBERT holds sharing of all and groups; sharing of the
   attention alone, or of the feed-forward layers alone, is a BERT whose layers hold the same Parameters.
 - A norm belongs to the block that it ends: `attention_norm` to the attention, `output_norm` to the feed-forward.
-- The checkpoint: `attar_sharing` in config.json says what is shared, and the file holds a shared weight once. `load`
-  reads the folder with the stock class and ties again. Without attar the stock class would fill the shared layers with
-  random numbers (and say so); `unshare` first gives a folder that stands alone, at the full size.
+- The checkpoint: `attar_sharing` in config.json says what is shared, and the file holds a shared weight once.
+  `checkpoint.read` reads the folder with the stock class and ties again. Without attar the stock class would fill the
+  shared layers with random numbers (and say so); `unshare` first gives a folder that stands alone, at the full size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..errors import AttarError, UsageError
+from ..errors import UsageError
 from . import layout
 
 Part = Literal["all", "attention", "ffn"]
@@ -65,21 +64,6 @@ def restore(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:
     absent = set(missing)
     filled = {name for name, source in tie(model).items() if source not in absent}
     return sorted(absent - filled)
-
-
-def load(kind: Any, folder: Path) -> PreTrainedModel:
-    """The shared model of a folder as the stock (or Auto) class `kind`; `AttarError` where a weight is missing."""
-    try:
-        model, report = kind.from_pretrained(
-            folder, output_loading_info=True, use_safetensors=True, trust_remote_code=False
-        )
-    except Exception as error:  # noqa: BLE001 - the library raises many kinds
-        raise AttarError(f"the model does not load: {error}", where=str(folder)) from None
-    missing = restore(model, report["missing_keys"])
-    if missing:
-        more = f" and {len(missing) - 1} more" if missing[1:] else ""
-        raise AttarError(f"the weights lack {missing[0]}{more}", where=str(folder))
-    return model
 
 
 def unshare(model: PreTrainedModel) -> None:

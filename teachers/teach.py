@@ -55,7 +55,6 @@ def teach(
     train = {"train": task.encode(data.train, encoder)}
     curves = []
     if spec.teacher.finetune:
-        decoder = model.config.model_type in checkpoint.DECODERS
         state = finetune(
             model,
             train["train"],
@@ -66,7 +65,7 @@ def teach(
             seed=spec.seed,
             folder=folder / "checkpoints",
             progress=progress,
-            lm_weight=spec.teacher.lm_weight if decoder else 0.0,
+            lm_weight=spec.teacher.lm_weight,
         )
         curves.append(curve("teach", "finetune", len(train["train"].lengths), state))
     model.to("cpu")

@@ -22,6 +22,7 @@ from .vocabulary import BERT_SPECIAL, END_OF_TEXT, GPT_SPECIAL, bpe, save, wordp
 
 MERGES = {"encoder.json": "vocab.bpe", "vocab.json": "merges.txt"}
 SPARE_ROWS = 1024  # by so much an embedding may be larger than its vocabulary: rows are padded for speed
+OWN = "take the vocabulary from the checkpoint's own folder"
 SPECIAL_PIECE = re.compile(r"\[(unused\d+|[A-Z]+)\]|<\|.*\|>")
 
 
@@ -76,32 +77,35 @@ def special_ids(folder: Path) -> dict[str, int]:
     return ids
 
 
-def check(folder: Path, config: Any, where: str = "") -> None:
-    """Refuse a vocabulary that is not the checkpoint's.
+def size(tokenizer: Tokenizer) -> int:
+    """One more than the highest number of a piece, added ones too: so many rows must an embedding have."""
+    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+
+
+def require(pieces: int, config: Any, where: str = "", spare: int | None = None) -> None:
+    """Refuse a vocabulary of more pieces than the model's embedding has rows (`config.vocab_size`).
+
+    With `spare` also one that leaves more rows than that over; without, a vocabulary may be a part of the model's.
+    """
+    rows = int(config.vocab_size)
+    if pieces > rows or (spare is not None and rows > pieces + spare):
+        what = f"the vocabulary has {pieces:,} pieces and the checkpoint's embedding {rows:,} rows"
+        raise AttarError(what, where=where, fix=OWN)
+
+
+def check(folder: Path, config: Any) -> None:
+    """Refuse a folder's vocabulary that is not the checkpoint's.
 
     `config` is the checkpoint's configuration (`vocab_size` and `pad_token_id`, `bos_token_id` …, of which those that
-    are None state nothing); `where` is its name. Raises `AttarError` where the sizes or a special piece differ.
+    are None state nothing). Raises `AttarError` where the sizes or a special piece differ.
     """
-    pieces = max(load(folder).get_vocab(with_added_tokens=True).values()) + 1
-    rows = int(config.vocab_size)
-    fix = "take the vocabulary from the checkpoint's own folder"
-    where = where or str(folder)
-    if not pieces <= rows <= pieces + SPARE_ROWS:
-        raise AttarError(
-            f"the vocabulary ({folder}) has {pieces:,} pieces and the checkpoint's embedding {rows:,} rows",
-            where=where,
-            fix=fix,
-        )
-    ids = special_ids(folder)
-    for role, number in ids.items():
+    require(size(load(folder)), config, str(folder), SPARE_ROWS)
+    for role, number in special_ids(folder).items():
         stated = getattr(config, f"{role}_token_id", None)
         stated = stated[0] if isinstance(stated, list) and stated else stated  # some have several ends
         if stated is not None and stated != number:
-            raise AttarError(
-                f"the {role} piece is number {number} in the vocabulary ({folder}) and {stated} in the checkpoint",
-                where=where,
-                fix=fix,
-            )
+            what = f"the {role} piece is number {number} in the vocabulary and {stated} in the checkpoint"
+            raise AttarError(what, where=str(folder), fix=OWN)
 
 
 def _vocabulary_file(source: Path) -> Path:

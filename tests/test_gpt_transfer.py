@@ -18,6 +18,7 @@ from attar.tasks.table import Example
 from attar.tasks.task import Batch, Task
 from attar.tasks.text import TextTask
 from attar.teachers import causal, checkpoint, gpt_transfer, heads
+from attar.teachers.finetune import finetune
 from attar.teachers.heads.sequence import joined
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -242,6 +243,21 @@ def test_dropout_is_that_of_the_summed_states(one: Tiny) -> None:
     expected = ((answers - torch.from_numpy(batch.targets)) ** 2).mean()
     assert float(found) == pytest.approx(float(expected), rel=1e-4)
     assert rates[0] == rates[1] != pytest.approx(float(expected), rel=1e-2)  # only while training
+
+
+@pytest.mark.parametrize("lm_weight", [0.0, 0.5])
+def test_a_decoder_is_fine_tuned_with_dropout_before_its_head(three: Tiny, lm_weight: float, tmp_path: Path) -> None:
+    """Section 4.1, whatever the language model's loss weighs."""
+    task, rows = rows_of("classification")
+    model, encoded = without_dropout(three), task.encode(rows, three.encoder)
+    with torch.no_grad():
+        plain = float(heads.loss(model, task, three.batch(task, rows))["task"])
+    plan = recipe.Optimization(epochs=1, batch_size=len(rows), learning_rate=1e-12)  # what it learns cannot be seen
+    options = {"seed": 0, "folder": tmp_path / "work", "lm_weight": lm_weight}
+    state = finetune(model, encoded, encoded, task, three.pad_id, plan, **options)
+    losses = state.epochs[0]["losses"]
+    assert set(losses) == ({"task", "lm"} if lm_weight else {"task"})
+    assert losses["task"] != pytest.approx(plain, rel=1e-3)
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> dict[str, str]:

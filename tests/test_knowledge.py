@@ -14,15 +14,9 @@ from attar.errors import AttarError
 from attar.tasks import lama, triples
 from attar.tasks.encoding import Arrays, Encoder, Features
 from attar.tasks.triples import Files, Graph
-from attar.teachers import checkpoint, knowledge, transe
-from attar.teachers.objectives.knowledge import (
-    Fusion,
-    corrupt,
-    distance,
-    knowledge_loss,
-    masked_loss,
-    vocabulary_logits,
-)
+from attar.teachers import checkpoint, knowledge, sharing, transe
+from attar.teachers.objectives.heads import piece_logits
+from attar.teachers.objectives.knowledge import Fusion, corrupt, distance, knowledge_loss, masked_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -206,7 +200,7 @@ def test_the_head_alone_answers_as_the_whole_model(family: str) -> None:
     with torch.no_grad():
         whole = model(**batch, labels=labels)
         states = model.base_model(**batch).last_hidden_state
-        assert torch.allclose(vocabulary_logits(model, states[0]), whole.logits[0], atol=1e-5)
+        assert torch.allclose(piece_logits(model, states[0]), whole.logits[0], atol=1e-5)
         assert float(masked_loss(model, batch, labels)) == pytest.approx(float(whole.loss), rel=1e-5)
         assert float(masked_loss(model, batch, torch.full_like(ids, -100))) == 0.0
 
@@ -445,6 +439,17 @@ def test_a_students_folder_is_probed_like_its_teacher(
     assert set(found.relations) == {"P1", "P2"} and 0 < found.macro["mrr"] <= 1
     linked = knowledge.links(model, graph, entities_of(encoder, graph), encoder.pad_id, "dev", limit=2)
     assert 0 < linked["mrr"] <= 1
+
+
+def test_a_teacher_whose_layers_share_is_asked_as_any_other(folder: Path, tmp_path: Path) -> None:
+    model, _ = knowledge.masked_lm(folder)
+    sharing.share(model.eval(), "attention")
+    checkpoint.save(model, tmp_path)
+    again, new = knowledge.masked_lm(tmp_path)
+    assert not new
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        assert torch.equal(again.eval()(ids).logits, model(ids).logits)
 
 
 def test_a_damaged_folder_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -570,7 +570,7 @@ def test_wrong_objectives() -> None:
         objectives.build("causal", config, PIECES)
     with pytest.raises(UsageError, match="needs the tokenizer"):
         objectives.build("mlm", config, None)
-    with pytest.raises(UsageError, match="61 pieces"):
+    with pytest.raises(AttarError, match="61 pieces"):
         objectives.build("mlm", config, replace(PIECES, vocabulary=61))
 
 

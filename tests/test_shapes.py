@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from attar.errors import AttarError, UsageError
-from attar.teachers import shapes, sharing
+from attar.teachers import checkpoint, shapes, sharing
 from transformers import (
     AutoModel,
     BertForPreTraining,
@@ -19,6 +19,7 @@ from transformers import (
     GPT2Model,
     OpenAIGPTLMHeadModel,
     OpenAIGPTModel,
+    PretrainedConfig,
     RobertaConfig,
 )
 
@@ -58,7 +59,14 @@ RELEASED = {
 
 
 def count(name: str, **sizes: int) -> int:
-    return shapes.parameters(shapes.config(shapes.shape(name, **sizes)))
+    """Parameters of the bare model (BERT's pooler is part of it, no task's head is), shared ones counted once."""
+    with torch.device("meta"):  # gpt2-xl is counted without its six gigabytes
+        return checkpoint.unique_parameters(AutoModel.from_config(shapes.config(shapes.shape(name, **sizes))))
+
+
+def initialise(kind: type, config: PretrainedConfig, seed: int) -> torch.nn.Module:
+    with shapes.seeded(seed):
+        return kind(config)
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -113,13 +121,13 @@ def test_wrong_sizes(name: str, sizes: dict[str, int], message: str) -> None:
 def test_residual_projections_start_small_in_gpt2_alone() -> None:
     sizes = {"hidden_size": 128, "vocabulary": 300, "positions": 32}
     config = shapes.config(shapes.shape("gpt2-mini", **sizes))
-    assert shapes.residual_std(config) == pytest.approx(0.02 / math.sqrt(8))
-    model = shapes.initialise(GPT2LMHeadModel, config, seed=1)
-    expected = {"c_proj.weight": shapes.residual_std(config), "c_attn.weight": 0.02, "c_fc.weight": 0.02}
+    residual = 0.02 / math.sqrt(2 * 4)  # each of the four blocks adds to the residual stream twice
+    model = initialise(GPT2LMHeadModel, config, seed=1)
+    expected = {"c_proj.weight": residual, "c_attn.weight": 0.02, "c_fc.weight": 0.02}
     _check_stds(model, expected, matrices=16)
-    first = shapes.initialise(OpenAIGPTLMHeadModel, shapes.config(shapes.shape("gpt1-mini", **sizes)), seed=1)
+    first = initialise(OpenAIGPTLMHeadModel, shapes.config(shapes.shape("gpt1-mini", **sizes)), seed=1)
     _check_stds(first, dict.fromkeys(expected, 0.02), matrices=16)
-    again = shapes.initialise(GPT2LMHeadModel, config, seed=1)
+    again = initialise(GPT2LMHeadModel, config, seed=1)
     assert torch.equal(again.transformer.wte.weight, model.transformer.wte.weight)
 
 
@@ -138,12 +146,12 @@ def test_gpt2_norms_before_its_blocks_and_gpt1_after() -> None:
     """Where no block adds anything, a pre-norm model hands the embeddings on to its last norm."""
     sizes = {"hidden_size": 64, "vocabulary": 50, "positions": 8}
     ids = torch.arange(8)[None]
-    second = shapes.initialise(GPT2Model, shapes.config(shapes.shape("gpt2-mini", **sizes)), 0).eval()
+    second = initialise(GPT2Model, shapes.config(shapes.shape("gpt2-mini", **sizes)), 0).eval()
     _silence(second)
     embedded = second.wte(ids) + second.wpe(torch.arange(8))
     with torch.no_grad():
         assert torch.allclose(second(ids).last_hidden_state, second.ln_f(embedded), atol=1e-6)
-        first = shapes.initialise(OpenAIGPTModel, shapes.config(shapes.shape("gpt1-mini", **sizes)), 0).eval()
+        first = initialise(OpenAIGPTModel, shapes.config(shapes.shape("gpt1-mini", **sizes)), 0).eval()
         _silence(first)
         embedded = first.tokens_embed(ids) + first.positions_embed(torch.arange(8))
         normed = torch.nn.functional.layer_norm(embedded, (64,), eps=1e-9)
@@ -164,7 +172,7 @@ def _silence(model: torch.nn.Module) -> None:
 def tiny(kind: type = BertForPreTraining, **sizes: int) -> torch.nn.Module:
     sizes = {"hidden_size": 32, "heads": 4, "vocabulary": 60, "positions": 16} | sizes
     config = shapes.config(shapes.shape("bert-mini", **sizes), shapes.Special(pad=0))
-    return shapes.initialise(kind, config, seed=3).eval()
+    return initialise(kind, config, seed=3).eval()
 
 
 def size(model: torch.nn.Module) -> int:
@@ -202,13 +210,13 @@ def test_a_shared_model_reloads_shared(part: sharing.Part, group: int | None, tm
         assert whole - shared == (4 - layers_left) * layer
     assert shared < whole
     model.save_pretrained(tmp_path)
-    again = sharing.load(BertForPreTraining, tmp_path).eval()
+    again = checkpoint.load(BertForPreTraining, tmp_path).eval()
     assert size(again) == shared
     assert torch.equal(answer(again), answer(model))
     weights = (tmp_path / "model.safetensors").stat().st_size
     assert 4 * shared <= weights < 4 * shared + 20_000  # the header has a line for each name
     again.save_pretrained(tmp_path / "second")
-    assert torch.equal(answer(sharing.load(BertModel, tmp_path / "second").eval()), answer(model))
+    assert torch.equal(answer(checkpoint.load(BertModel, tmp_path / "second").eval()), answer(model))
 
 
 def test_layers_that_share_learn_together(tmp_path: Path) -> None:
@@ -228,7 +236,7 @@ def test_layers_that_share_learn_together(tmp_path: Path) -> None:
     assert layers[0].output.dense.weight is layers[1].output.dense.weight
     learnt = answer(model)
     model.save_pretrained(tmp_path)
-    assert torch.equal(answer(sharing.load(AutoModel, tmp_path).eval()), learnt)
+    assert torch.equal(answer(checkpoint.load(AutoModel, tmp_path).eval()), learnt)
 
 
 def test_a_new_head_is_named_and_the_shared_layers_are_not(tmp_path: Path) -> None:
@@ -240,7 +248,7 @@ def test_a_new_head_is_named_and_the_shared_layers_are_not(tmp_path: Path) -> No
     assert sharing.restore(classifier, report["missing_keys"]) == ["classifier.bias", "classifier.weight"]
     assert torch.equal(answer(classifier.eval()), answer(model))
     with pytest.raises(AttarError, match=r"lack classifier\.bias and 1 more"):
-        sharing.load(BertForSequenceClassification, tmp_path)
+        checkpoint.load(BertForSequenceClassification, tmp_path)
 
 
 def test_an_unshared_model_needs_no_attar(tmp_path: Path) -> None:
@@ -269,7 +277,7 @@ def test_every_encoder_family_can_share(kind: type, tmp_path: Path) -> None:
     heads = 4 * (model.config.hidden_size**2 + model.config.hidden_size)  # query, key, value and output
     assert whole - size(model) == (model.config.num_hidden_layers - 1) * (heads + 2 * model.config.hidden_size)
     model.save_pretrained(tmp_path)
-    assert torch.equal(answer(sharing.load(AutoModel, tmp_path).eval()), answer(model))
+    assert torch.equal(answer(checkpoint.load(AutoModel, tmp_path).eval()), answer(model))
 
 
 def test_wrong_sharing() -> None:

@@ -244,7 +244,7 @@ def test_a_vocabulary_must_be_the_checkpoints(tmp_path: Path) -> None:
     vocabulary_files.check(tmp_path / "bert", BertConfig(vocab_size=64))  # rows padded to a round number
     for rows in (size - 1, 30_522):
         with pytest.raises(AttarError, match=rf"has {size} pieces and the checkpoint's embedding {rows:,} rows"):
-            vocabulary_files.check(tmp_path / "bert", BertConfig(vocab_size=rows), "model")
+            vocabulary_files.check(tmp_path / "bert", BertConfig(vocab_size=rows))
     with pytest.raises(AttarError, match=r"the pad piece is number 0 .* and 3 in the checkpoint"):
         vocabulary_files.check(tmp_path / "bert", BertConfig(vocab_size=size, pad_token_id=3))
     write_bpe(tmp_path)

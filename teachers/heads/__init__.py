@@ -36,10 +36,11 @@ class Head:
     logits: Callable[[PreTrainedModel, Inputs], Tensor]
     loss: Callable[[Tensor, Tensor, Batch, Any], dict[str, Tensor]]  # logits, mask, batch, task
     pieces: bool  # whether each piece has logits
+    families: Sequence[str] = checkpoint.ENCODERS  # for which transformers has the class
 
 
 HEADS: dict[tasks.Head, Head] = {
-    "sequence": Head(sequence.STOCK, sequence.logits, sequence.loss, False),
+    "sequence": Head(sequence.STOCK, sequence.logits, sequence.loss, False, checkpoint.FAMILIES),
     "tokens": Head(tokens.STOCK, tokens.logits, tokens.loss, True),
     "span": Head(span.STOCK, span.logits, span.loss, True),
     "choice": Head(choice.STOCK, choice.logits, choice.loss, False),
@@ -50,7 +51,7 @@ def load(head: tasks.Head, source: Path | str) -> PreTrainedModel:
     """A model that has the head, as it is."""
     if head == "choice" and checkpoint.family(source) in checkpoint.DECODERS:
         head = "sequence"  # transformers has no multiple-choice head for them
-    return checkpoint.load(HEADS[head].stock, source)
+    return checkpoint.load(HEADS[head].stock, source, families=HEADS[head].families)
 
 
 def create(task: Task, source: Path | str, attention_dropout: float | None = None) -> PreTrainedModel:
@@ -60,7 +61,13 @@ def create(task: Task, source: Path | str, attention_dropout: float | None = Non
         options["problem_type"] = "single_label_classification" if task.labels else "regression"
     names = task.labels or [f"LABEL_{number}" for number in range(task.outputs)]
     return checkpoint.load(
-        HEADS[task.head].stock, source, new=True, names=names, attention_dropout=attention_dropout, **options
+        HEADS[task.head].stock,
+        source,
+        families=HEADS[task.head].families,
+        new=True,
+        names=names,
+        attention_dropout=attention_dropout,
+        **options,
     )
 
 

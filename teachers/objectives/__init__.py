@@ -26,7 +26,8 @@ def build(name: str, config: Any, pieces: Pieces | None, settings: Settings | No
     """The named objective over a model with random weights that depend on the seed alone.
 
     `config` is a transformers configuration (`shapes.config`); `pieces` the tokenizer's, which `causal` can do without.
-    Raises `UsageError` where the objective does not fit the family or the vocabulary does not fit the model.
+    Raises `UsageError` where the objective does not fit the family, `AttarError` where the vocabulary does not fit the
+    model.
     """
     if name not in REGISTRY:
         raise UsageError(f"no objective is called {name!r}", fix=nearest(name, REGISTRY))

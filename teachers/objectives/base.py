@@ -86,12 +86,3 @@ def require(settings: Any, families: Sequence[str], objective: str) -> None:
         raise UsageError(
             f"the objective {objective!r} does not train {settings.model_type}", fix=f"use {' or '.join(families)}"
         )
-
-
-def require_vocabulary(settings: Any, vocabulary: int) -> None:
-    """Refuse a tokenizer with pieces that the model has no embedding for."""
-    if vocabulary > settings.vocab_size:
-        raise UsageError(
-            f"the tokenizer has {vocabulary} pieces and the model's vocabulary {settings.vocab_size}",
-            fix="take the model's own tokenizer, or set the shape's vocabulary",
-        )

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from .. import vocabulary_files
 from . import heads
-from .base import Batch, Losses, Objective, Settings, require, require_vocabulary
+from .base import Batch, Losses, Objective, Settings, require
 from .pieces import Pieces
 
 
@@ -35,8 +36,8 @@ class CausalLanguageModelling(Objective):
 
 
 def build(config: Any, pieces: Pieces | None, settings: Settings) -> CausalLanguageModelling:  # noqa: ARG001
-    """A decoder with random weights; GPT-2's as its paper scales them (`shapes.residual_std`)."""
+    """A decoder with random weights; GPT-2's as its paper scales them (`shapes`)."""
     require(config, ("gpt2", "openai-gpt"), "causal")
     if pieces is not None:
-        require_vocabulary(config, pieces.vocabulary)
+        vocabulary_files.require(pieces.vocabulary, config)
     return CausalLanguageModelling(AutoModelForCausalLM.from_config(config))

@@ -23,7 +23,10 @@ def encode(model: PreTrainedModel, batch: Batch) -> Any:
 
 
 def piece_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Logits over the vocabulary for hidden states: (positions, hidden) -> (positions, vocabulary)."""
+    """Logits over the vocabulary for hidden states: (positions, hidden) -> (positions, vocabulary).
+
+    Raises `UsageError` for a family whose head is not known.
+    """
     kind = model.config.model_type
     if kind == "bert":
         logits = model.cls.predictions(hidden)
@@ -31,7 +34,9 @@ def piece_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
         logits = model.predictions(hidden)
     elif kind == "electra":
         logits = model.generator_lm_head(model.generator_predictions(hidden))
-    elif kind in ("gpt2", "openai-gpt"):
+    elif kind == "distilbert":
+        logits = model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(hidden))))
+    elif kind in ("roberta", "xlm-roberta", *checkpoint.DECODERS):
         logits = model.lm_head(hidden)
     else:
         raise UsageError(f"no vocabulary head is known for {kind}")

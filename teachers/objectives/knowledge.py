@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from .. import layout
-from . import heads
 from .base import IGNORED
+from .heads import piece_logits
 
 Feed = Callable[[Tensor], dict[str, Tensor]]  # entity numbers (count,) -> the encoder's inputs for their texts
 
@@ -74,19 +74,6 @@ class Fusion(nn.Module):
         return distance(states[places[..., 0]], relations, states[places[..., 1]], norm)
 
 
-def vocabulary_logits(model: PreTrainedModel, states: Tensor) -> Tensor:
-    """The masked-LM head alone, states (pieces, hidden) -> logits (pieces, vocabulary); of a student's family too."""
-    kind = model.config.model_type
-    if kind == "distilbert":
-        found = model.vocab_projector(model.vocab_layer_norm(model.activation(model.vocab_transform(states))))
-    elif kind in ("roberta", "xlm-roberta"):
-        found = model.lm_head(states)
-    else:
-        found = heads.piece_logits(model, states)
-    logits: Tensor = found
-    return logits
-
-
 def masked_loss(model: PreTrainedModel, batch: dict[str, Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy at the masked pieces: labels (batch, length) hold the right piece there and −100 elsewhere.
 
@@ -97,4 +84,4 @@ def masked_loss(model: PreTrainedModel, batch: dict[str, Tensor], labels: Tensor
     if not bool(masked.any()):
         nothing: Tensor = 0.0 * states.sum()
         return nothing
-    return F.cross_entropy(vocabulary_logits(model, states[masked]), labels[masked])
+    return F.cross_entropy(piece_logits(model, states[masked]), labels[masked])

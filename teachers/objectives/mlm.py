@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from ...errors import UsageError
+from .. import vocabulary_files
 from . import heads
-from .base import IGNORED, Batch, Losses, Objective, Settings, require, require_vocabulary, uniform
+from .base import IGNORED, Batch, Losses, Objective, Settings, require, uniform
 from .pieces import Pieces
 
 
@@ -77,7 +78,7 @@ class MaskedLanguageModelling(Objective):
 
     def __init__(self, model: PreTrainedModel, masking: Masking) -> None:
         super().__init__(model)
-        require_vocabulary(model.config, masking.pieces.vocabulary)
+        vocabulary_files.require(masking.pieces.vocabulary, model.config)
         self.masking = masking
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:

@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining, PreTrainedModel
 
 from ...errors import UsageError
+from .. import vocabulary_files
 from . import heads
-from .base import IGNORED, Batch, Losses, Objective, Settings, require, require_vocabulary, uniform
+from .base import IGNORED, Batch, Losses, Objective, Settings, require, uniform
 from .mlm import Masking, mask_pieces, piece_errors
 from .pieces import Pieces
 
@@ -64,7 +65,7 @@ class ReplacedTokenDetection(Objective):
         self, discriminator: PreTrainedModel, generator: PreTrainedModel, pieces: Pieces, settings: Settings
     ) -> None:
         super().__init__(discriminator)
-        require_vocabulary(discriminator.config, pieces.vocabulary)
+        vocabulary_files.require(pieces.vocabulary, discriminator.config)
         self.generator = generator
         self.masking = Masking(pieces, settings.mask_rate, mask=1.0, random=0.0, whole_words=settings.whole_words)
         self.weight = settings.discriminator_weight
