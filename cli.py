@@ -139,14 +139,18 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
     """Run a recipe up to a stage; gives the run's folder and the results by stage."""
     from . import pipeline
     from .benchmarks import progress
+    from .processes import launched
     from .recipe_file import load
 
     spec = load(path, settings)
     _need_training_libraries()
     folder = out or Path("runs") / spec.name
     command = shlex.join(["attar", *sys.argv[1:]])
-    with progress.stages(quiet) as (moved, finished), _resumable():
+    first = launched().first
+    with progress.stages(quiet or not first) as (moved, finished), _resumable():
         context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
+    if not first:
+        raise SystemExit(0)  # it helped, and the first process shows what was made
     return folder, context.results
 
 
@@ -394,7 +398,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _fail(line: str, code: int) -> int:
-    print(f"attar: {line}", file=sys.stderr)
+    from .processes import launched
+
+    process = launched()
+    who = "" if process.first else f"process {process.rank}: "
+    print(f"attar: {who}{line}", file=sys.stderr)
     return code
 
 

@@ -4,6 +4,7 @@
   Same key: it is reused, from this run or from a sibling run (`slots`), so runs that differ in the student share a
   teacher.
 - A stage's version is raised when its code changes what it makes.
+- Where several processes were started (`processes`), the first one is the run; the others help it to pre-train.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from . import recipe
 from .errors import UsageError
 from .files import file_digest, folder_digest, locked, value_digest, write_text
+from .processes import Processes, launched
 from .recipe import Recipe
 from .slots import Slot, obtain
 from .tasks import data as rows
@@ -41,6 +43,7 @@ class Context:
     stages: list[dict[str, Any]] = field(default_factory=list)
     finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None
     command: str = ""
+    processes: Processes = field(default_factory=launched)
     _outputs: dict[str, dict[str, Answers]] = field(default_factory=dict)
 
     @cached_property
@@ -136,6 +139,17 @@ class Stage:
     wanted: Callable[[Recipe], bool] = lambda spec: True
 
 
+def _stated(part: recipe.Part, *left_out: str) -> dict[str, Any]:
+    """A part of the recipe as keys hold it: without a precision that is the default, which older keys do not have."""
+    found = part.model_dump(mode="json", exclude=set(left_out))
+    for name, value in part:
+        if isinstance(value, recipe.Part) and name in found:
+            found[name] = _stated(value)
+    if isinstance(part, recipe.Optimization) and part.precision == type(part).model_fields["precision"].default:
+        del found["precision"]
+    return found
+
+
 def _pretrain_inputs(context: Context) -> Any:
     from .tasks.corpus import Corpus
 
@@ -144,7 +158,7 @@ def _pretrain_inputs(context: Context) -> Any:
     corpus = Corpus(spec.corpus.paths, text=spec.corpus.text)
     path = recipe.expand(spec.vocabulary.path) if spec.vocabulary.path else None
     return {
-        "pretrain": spec.model_dump(mode="json"),
+        "pretrain": _stated(spec),
         "corpus": corpus.digest(),
         "vocabulary": path and (folder_digest(path) if path.is_dir() else file_digest(path)),
         "seed": context.recipe.seed,
@@ -154,8 +168,10 @@ def _pretrain_inputs(context: Context) -> Any:
 def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
     from .teachers import pretrain
 
-    assert context.recipe.pretrain is not None
-    return pretrain.pretrain(context.recipe.pretrain, context.recipe.seed, folder, context.progress)
+    spec, seed = context.recipe.pretrain, context.recipe.seed
+    assert spec is not None
+    context.processes.call()
+    return pretrain.pretrain(spec, seed, folder, context.progress, context.processes)
 
 
 def _teach_inputs(context: Context) -> Any:
@@ -166,7 +182,7 @@ def _teach_inputs(context: Context) -> Any:
     return {
         # Labels of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.
         **({} if context.task.labels == trained else {"labels": context.task.labels}),
-        "teacher": context.recipe.teacher.model_dump(mode="json", exclude={"model", "start"}),
+        "teacher": _stated(context.recipe.teacher, "model", "start"),
         **({} if context.recipe.teacher.start == "checkpoint" else {"start": context.recipe.teacher.start}),
         "weights": checkpoint.digest(context.source),
         "task": spec.model_dump(mode="json", include=fields) | {"metric": context.task.metric},
@@ -185,7 +201,7 @@ def _teach(context: Context, folder: Path) -> dict[str, Any]:
 def _distil_inputs(context: Context) -> Any:
     return {
         "student": context.recipe.student.model_dump(mode="json"),
-        "distil": context.recipe.distil.model_dump(mode="json"),
+        "distil": _stated(context.recipe.distil),
     }
 
 
@@ -306,18 +322,37 @@ def run(
     A run with a teacher ends with `run.json`, `report.html` and `report.md` in its folder: how far it came.
     """
     context = Context(spec, out, progress, finished=finished, command=command)
+    if not context.processes.first:
+        return _help(context)
+    if context.processes.count > 1 and spec.pretrain is None:
+        raise UsageError("several processes only pre-train, and there is no `pretrain`", fix="start one process")
     _refuse_foreign(out)
-    with locked(out):
+    with context.processes.joined(), locked(out):
         _prepare(context, until)
         try:
             for stage in (one for one in STAGES if one.wanted(spec)):
                 _perform(context, stage)
+                if stage is PRETRAIN:
+                    context.processes.leave()
                 if stage.name == until:
                     break
         finally:  # where no artefact passed there is no bundle, and the report says why
             # A record that is there tells of stages beyond `until` that stand: `_outdate` removes it where they do not.
             if "teach" in context.results and (until == STAGES[-1].name or not (out / "run.json").is_file()):
                 _report(context)
+    return context
+
+
+def _help(context: Context) -> Context:
+    """What a process does that is not the first: it pre-trains where the first one does, and has no results."""
+    if context.recipe.pretrain is None:
+        return context  # the first one says what is wrong
+    with context.processes.joined():
+        if context.processes.called():
+            _settle(context.recipe)
+            context.progress = lambda what, done, remark: None
+            PRETRAIN.build(context, Slot(context.out, PRETRAIN.name, PRETRAIN.folder).work)
+        context.processes.leave()
     return context
 
 
@@ -353,14 +388,19 @@ def _prepare(context: Context, until: str) -> None:
         raise UsageError(
             f"{what} is not exported yet", where="task.kind", fix="stop at the student with `attar distil`"
         )
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # the same bytes on a GPU too
-    import torch
-
-    torch.set_num_threads(context.recipe.threads or torch.get_num_threads())
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    _settle(context.recipe)
     for examples in context.data.splits().values():
         context.task.check(examples)
     write_text(context.out / "recipe.yaml", recipe.dump(context.recipe))
+
+
+def _settle(spec: Recipe) -> None:
+    """The threads that the recipe asks for, and kernels that give the same bytes every time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # on a GPU too
+    import torch
+
+    torch.set_num_threads(spec.threads or torch.get_num_threads())
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _perform(context: Context, stage: Stage) -> None:

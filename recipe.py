@@ -212,6 +212,10 @@ class Task(Part):
         return found or []
 
 
+Precision = Literal["float32", "bfloat16", "auto"]
+PRECISION = "of what the loss computes; auto is bfloat16 on a GPU that has it; the weights are float32 in any case"
+
+
 class Optimization(Part):
     """One phase of training: AdamW, linear warm-up, linear decay."""
 
@@ -225,10 +229,17 @@ class Optimization(Part):
     average: float = Field(
         0.0, ge=0, lt=1, description="decay of a moving average of the weights, which is scored and kept; 0 for none"
     )
+    precision: Precision = Field("float32", description=PRECISION)
     evaluations: Positive = Field(1, description="dev scores taken in each epoch")
     keep: Literal["best", "last"] = Field(
         "best", description="which weights stay: the best by the dev score, or the last"
     )
+
+
+class Pretraining(Optimization):
+    """The training of `pretrain`; with several processes `batch_size` counts the rows of all of them."""
+
+    precision: Precision = Field("auto", description=PRECISION)
 
 
 class Corpus(Part):
@@ -283,7 +294,7 @@ class Pretrain(Part):
     whole_words: bool = Field(False, description="choose whole words to mask")
     generator_size: float = Field(0.25, gt=0, le=1, description="ELECTRA: the generator's width over the model's")
     discriminator_weight: Weight = Field(50.0, description="ELECTRA's weight of the discriminator's loss")
-    training: Optimization = Optimization(learning_rate=5e-4, epochs=1, keep="last")
+    training: Pretraining = Pretraining(learning_rate=5e-4, epochs=1, keep="last")
 
 
 class Teacher(Part):

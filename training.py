@@ -4,6 +4,8 @@
 - The order of batches follows from the seed and the epoch alone (`tasks.batching`): a position is two numbers.
 - Where the plan asks for it, a running average of the weights is what is scored and kept (Polyak and Juditsky, 1992):
   it forgets the noise of single batches, as a lower learning rate would, at a percent of the time.
+- In bfloat16 only what the loss computes is rounded (autocast): weights, gradients, moments and dev scores are float32.
+- Several processes (`processes`) take the same steps; the first alone writes checkpoints, and all read them.
 - A checkpoint holds weights, their average, optimizer moments, the best weights so far, the random state and the
   position, in one safetensors file. A run that is killed continues from it to the same bytes as a run that was not.
 - The dev score is taken at the end of each epoch, or several times within it (`evaluations`); at the end the model
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import resource
 import sys
 import time
@@ -26,11 +29,13 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from .errors import AttarError
 from .files import write_bytes
+from .processes import ALONE, Processes
 from .recipe import Optimization
 from .tasks import batching
 
@@ -57,6 +62,7 @@ class Job:
     evaluate: Callable[[], Scores] | None = None
     progress: Progress = lambda what, done, remark: None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    processes: Processes = ALONE  # `loss` gives this one's part: averaged over all, the whole batch's
 
 
 @dataclass
@@ -146,21 +152,33 @@ def _step(job: Job, optimizer: torch.optim.Optimizer, state: State, rows: npt.ND
     rate = job.plan.learning_rate * _schedule(state.step, total, job.plan.warmup)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    losses = job.loss(rows)
-    loss = torch.stack(list(losses.values())).sum()
-    if not bool(torch.isfinite(loss)):
-        raise AttarError(
-            f"the loss is {loss.item()} at step {state.step}", where=job.phase, fix="lower its learning_rate"
-        )
+    job.processes.reseed(job.seed, state.step)
+    with _precision(job):
+        own = job.loss(rows)
+    losses = job.processes.losses(own)
+    loss = sum(losses.values())
+    if not math.isfinite(loss):
+        raise AttarError(f"the loss is {loss} at step {state.step}", where=job.phase, fix="lower its learning_rate")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    _clip([weight for weight in job.model.parameters() if weight.grad is not None], job.plan.max_grad_norm)
+    torch.stack(list(own.values())).sum().backward()  # type: ignore[no-untyped-call]
+    weights = [weight for weight in job.model.parameters() if weight.grad is not None]
+    job.processes.average_gradients(weights)
+    _clip(weights, job.plan.max_grad_norm)
     optimizer.step()
     state.step += 1
     state.batch += 1
     state.rows += len(rows)
     for name, value in losses.items():
-        state.sums[name] = state.sums.get(name, 0.0) + float(value.detach()) * len(rows)
+        state.sums[name] = state.sums.get(name, 0.0) + value * len(rows)
+
+
+def _precision(job: Job) -> contextlib.AbstractContextManager[Any]:
+    """Compute in bfloat16 where the plan says so, or leaves it to the hardware and that can."""
+    kind = next(job.model.parameters()).device.type
+    able = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if job.plan.precision == "bfloat16" or (job.plan.precision == "auto" and able):
+        return torch.autocast(kind, torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def _clip(weights: list[nn.Parameter], limit: float) -> None:
@@ -230,6 +248,8 @@ def _load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 def _save(job: Job, optimizer: torch.optim.Optimizer, state: State, best: dict[str, Tensor], average: _Average) -> None:
     """Write the checkpoint; a finished phase keeps its weights only."""
+    if not job.processes.first:
+        return
     tensors = {f"model/{name}": tensor.detach() for name, tensor in _tensors(job.model).items()}
     if not state.done:
         tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
@@ -252,7 +272,7 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer, average: _Average) -> t
         return State(), {}
     with safetensors.safe_open(str(path), framework="pt") as file:
         metadata = file.metadata()
-        if metadata["plan"] != job.plan.model_dump_json():
+        if not _same_plan(metadata["plan"], job.plan):
             raise AttarError("the checkpoint belongs to another plan", where=str(path), fix="delete it")
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "average": {}, "optimizer": {}, "random": {}}
         for name in file.keys():  # noqa: SIM118 - not a dict
@@ -276,6 +296,14 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer, average: _Average) -> t
         torch.cuda.set_rng_state(parts["random"]["cuda"])
     device = next(job.model.parameters()).device
     return state, {name: tensor.to(device) for name, tensor in parts["best"].items()}
+
+
+def _same_plan(written: str, plan: Optimization) -> bool:
+    """Is this the plan of a checkpoint? One that is older than a field has the field's default."""
+    try:
+        return type(plan).model_validate_json(written) == plan
+    except ValidationError:
+        return False
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:

@@ -5,6 +5,8 @@
 - A row is a span of text (`objectives.segments`) or, for the causal objective, a window of pieces. What is drawn by
   chance in it, masks and second texts, is drawn anew each time from torch's random state, which a checkpoint keeps: a
   killed run ends with the same bytes.
+- Several processes (`processes`) prepare each batch alike and take their rows of it; the first one alone makes the
+  vocabulary, encodes the corpus and saves, and all of them map the same encoded files.
 - Some rows are set aside; the losses on them, always with the same masks, are the dev scores of the curve.
 """
 
@@ -21,6 +23,7 @@ import torch
 
 from .. import recipe, training
 from ..errors import AttarError
+from ..processes import ALONE, Processes
 from ..tasks import sharding
 from ..tasks.corpus import Corpus
 from ..tasks.shards import Shards
@@ -73,19 +76,26 @@ class Rows:
         return segments.batch(found, self.pieces.pad)
 
 
-def pretrain(spec: recipe.Pretrain, seed: int, folder: Path, progress: training.Progress) -> dict[str, Any]:
-    """Fill `folder` with the pre-trained model; gives its training curve, sizes and what the corpus held."""
+def pretrain(
+    spec: recipe.Pretrain, seed: int, folder: Path, progress: training.Progress, processes: Processes = ALONE
+) -> dict[str, Any]:
+    """Fill `folder` with the pre-trained model; gives its training curve, sizes and what the corpus held.
+
+    Of several `processes` the first one fills it and has results; all of them are given the same folder.
+    """
     corpus = Corpus(
         spec.corpus.paths, text=spec.corpus.text, document=spec.corpus.document, passage=spec.corpus.passage
     )
     decoder = spec.objective == "causal"
-    if not (folder / "tokenizer.json").is_file():
-        progress("vocabulary", 0.0, "")
-        take_vocabulary(spec.vocabulary, corpus, decoder, folder, spec.max_length)
-    end = vocabulary.END_OF_TEXT if decoder else None
-    shards = sharding.build(
-        corpus, folder / "tokenizer.json", folder / "checkpoints" / "corpus", end_of_document=end, progress=progress
-    )
+    encoded = folder / "checkpoints" / "corpus"
+    if processes.first:
+        if not (folder / "tokenizer.json").is_file():
+            progress("vocabulary", 0.0, "")
+            take_vocabulary(spec.vocabulary, corpus, decoder, folder, spec.max_length)
+        end = vocabulary.END_OF_TEXT if decoder else None
+        sharding.build(corpus, folder / "tokenizer.json", encoded, end_of_document=end, progress=progress)
+    processes.wait()
+    shards = Shards(encoded)
     objective = build(spec, folder, seed)
     pieces = None if decoder else reading.read(folder / "tokenizer.json")
     rows = Rows.of(shards, spec, pieces, seed)
@@ -94,7 +104,8 @@ def pretrain(spec: recipe.Pretrain, seed: int, folder: Path, progress: training.
     objective.to(device)
 
     def loss(batch: npt.NDArray[np.int64]) -> training.Losses:
-        return _loss(objective, rows, train[batch], int(torch.randint(2**62, ())), device)
+        drawn = processes.agree(int(torch.randint(2**62, ())))
+        return _loss(objective, rows, train[batch], drawn, device, processes)
 
     def evaluate() -> training.Scores:
         return scores(objective, rows, dev, spec.training.batch_size, device)
@@ -112,8 +123,11 @@ def pretrain(spec: recipe.Pretrain, seed: int, folder: Path, progress: training.
             "",
             evaluate,
             progress,
+            processes=processes,
         )
     )
+    if not processes.first:
+        return {}
     objective.to("cpu")
     objective.save(folder)
     return {
@@ -189,9 +203,27 @@ def scores(
 
 
 def _loss(
-    objective: objectives.Objective, rows: Rows, numbers: Integers, seed: int, device: torch.device
+    objective: objectives.Objective,
+    rows: Rows,
+    numbers: Integers,
+    seed: int,
+    device: torch.device,
+    processes: Processes = ALONE,
 ) -> training.Losses:
-    """The losses on some rows; the seed decides what is masked."""
+    """The losses on some rows, of several processes each one's part of them; the seed decides what is masked."""
     batch = rows.batch(numbers, np.random.default_rng(seed))
     generator = torch.Generator().manual_seed(seed)
-    return objective.loss({name: tensor.to(device) for name, tensor in batch.items()}, generator)
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    return objective.loss(batch, generator) if processes.count == 1 else _part(objective, batch, generator, processes)
+
+
+def _part(
+    objective: objectives.Objective, batch: Batch, generator: torch.Generator, processes: Processes
+) -> training.Losses:
+    """This process's part of a global batch's losses: averaged over all processes they are the whole batch's."""
+    own, weight = processes.share(objective.prepare(batch, generator))
+    alone, objective.across = objective.across, lambda count: processes.mean(weight * count)
+    try:
+        return {name: weight * value for name, value in objective(own).items()}
+    finally:
+        objective.across = alone

@@ -1,0 +1,186 @@
+"""The processes that pre-train together (`torchrun`, `accelerate launch`), through accelerate; one alone pays nothing.
+
+- Data parallel: each process holds the whole model, prepares the same global batch and takes its own rows of it. Losses
+  and gradients are averaged over the processes before each step, so all hold the same weights: those that one process
+  with the whole batch would get, but for rounding.
+- The first process is the run. It alone takes locks, reads the data, decides what is reused, writes and speaks. The
+  others wait for its call, pre-train with it in its folder, and leave; all other stages are its own. So locks and slots
+  need no rule for several processes, and nothing can be built twice.
+- What is drawn by chance for a batch the first process draws and tells. Dropout is each process's own: the first one's
+  comes from the generator that a checkpoint keeps, the others' from the seed, their rank and the step, so that a killed
+  run goes on with any of them as it would have.
+- All processes see one file system. Nothing here imports torch before there is something to exchange.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from .errors import AttarError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+LOST = ("Connection", "Broken pipe", "Timed out")  # words of gloo's errors, which have no type of their own
+PATIENCE = timedelta(days=7)  # the first process may encode a large corpus while the others wait
+
+
+class Processes:
+    """This process among those that were started together; `Processes()` is one alone."""
+
+    def __init__(self, count: int = 1, rank: int = 0) -> None:
+        self.count, self.rank = count, rank
+        self._uncalled = False  # the others wait for the first one's call
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[None]:
+        """In touch with the other processes; where the first one has not called them by the end, it lets them leave."""
+        if self.count > 1:
+            self._join()
+        try:
+            yield
+        finally:
+            self._dismiss()
+
+    def _join(self) -> None:
+        """Find the others: gloo between CPUs, NCCL between GPUs, one process to each."""
+        import torch
+        from accelerate import PartialState
+
+        gpus = torch.cuda.device_count()
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.count))
+        if 0 < gpus < here:
+            raise UsageError(f"{here} processes and {gpus} GPU{'s' * (gpus > 1)}", fix="start one process for each GPU")
+        with _contact():
+            PartialState(cpu=not gpus, timeout=PATIENCE)
+        self._uncalled = self.first
+
+    def call(self) -> None:
+        """The first process: let the others, who wait in `called`, take part now. The others do nothing here."""
+        if self._uncalled:
+            self._uncalled = False
+            self.agree(1)
+
+    def called(self) -> bool:
+        """The other processes: wait for the first one; are they to take part, or to leave?"""
+        return bool(self.agree(0))
+
+    def _dismiss(self) -> None:
+        if self._uncalled:
+            self._uncalled = False
+            with contextlib.suppress(AttarError):  # who is gone needs no leave
+                self.agree(0)
+
+    def leave(self) -> None:
+        """Part: what follows is done alone."""
+        self._dismiss()
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().destroy_process_group()
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            with _contact():
+                PartialState().wait_for_everyone()
+
+    def agree(self, number: int) -> int:
+        """The number that the first process has."""
+        if self.count == 1:
+            return number
+        import torch
+        from accelerate import PartialState
+        from accelerate.utils import broadcast
+
+        with _contact():
+            return int(broadcast(torch.tensor(number, device=PartialState().device)))
+
+    def share(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float]:
+        """This process's rows of a batch, every `count`-th one, and their weight.
+
+        Where there are fewer rows than processes, one that has none gets the first row with the weight 0: it computes
+        what all compute, for nothing, and stays in step.
+        """
+        size = len(next(iter(batch.values())))
+        idle = self.rank >= size
+        rows = slice(0, 1) if idle else slice(self.rank, None, self.count)
+        return {name: tensor[rows] for name, tensor in batch.items()}, float(not idle)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes, of the same shape."""
+        if self.count == 1:
+            return values
+        from accelerate.utils import reduce
+
+        with _contact():
+            found: Tensor = reduce(values, "mean")
+        return found
+
+    def losses(self, own: Mapping[str, Tensor]) -> dict[str, float]:
+        """The losses of the whole batch as numbers, from this process's."""
+        if self.count == 1:
+            return {name: float(value.detach()) for name, value in own.items()}
+        import torch
+
+        values = self.mean(torch.stack([value.detach().float() for value in own.values()]))
+        return dict(zip(own, values.tolist(), strict=True))
+
+    def average_gradients(self, weights: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient by its mean over the processes, in one exchange.
+
+        A weight without one, such as a pooler that no loss reads, has none in any process and stays so.
+        """
+        if self.count == 1:
+            return
+        import torch
+
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def reseed(self, seed: int, step: int) -> None:
+        """Give a process that is not the first its own chance for one step."""
+        if not self.first:
+            import numpy as np
+            import torch
+
+            torch.manual_seed(int(np.random.SeedSequence((seed, self.rank, step)).generate_state(1)[0]))
+
+
+ALONE = Processes()
+
+
+def launched() -> Processes:
+    """The processes that a launcher started, told from the environment that `torchrun` sets."""
+    count, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
+    together = count.isdecimal() and rank.isdecimal() and int(count) > 1
+    return Processes(int(count), int(rank)) if together else Processes()
+
+
+@contextlib.contextmanager
+def _contact() -> Iterator[None]:
+    """A process that ends, by an error or a kill, leaves the others without an answer: no bug of theirs."""
+    from torch.distributed import DistError
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, DistError) and not any(word in str(error) for word in LOST):
+            raise
+        raise AttarError(
+            "another process that trains with this one is gone",
+            fix="see what it said; the same command goes on where this one stopped",
+        ) from error
