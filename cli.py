@@ -202,7 +202,10 @@ def study(path: Path, /, *, out: Out = None, json: Flag = False, quiet: Flag = F
     """
     from . import study as studies
     from .benchmarks import outcome, progress, terminal
+    from .processes import launched
 
+    if launched().count > 1:
+        raise UsageError("several processes only pre-train", where="attar study", fix="start one process")
     spec = studies.load(path)
     _need_training_libraries()
     folder = out or Path("runs") / spec.name

@@ -148,7 +148,8 @@ class Processes:
 
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
-        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+        means = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def reseed(self, seed: int, step: int) -> None:
