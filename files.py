@@ -95,6 +95,8 @@ def read_json(path: Path) -> Any:
     try:
         with explain_os_errors(path, reading=True):
             text = path.read_text("utf-8")
+        if not text.strip():
+            raise AttarError("the file is empty", where=str(path))
         return json.loads(text)
     except FileNotFoundError:
         raise AttarError("no such file", where=str(path)) from None

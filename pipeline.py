@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import recipe
-from .errors import UsageError
+from .errors import AttarError, UsageError
 from .files import file_digest, folder_digest, locked, value_digest, write_text
 from .processes import Processes, launched
 from .recipe import Recipe
@@ -177,7 +177,11 @@ def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
 def _teach_inputs(context: Context) -> Any:
     from .teachers import checkpoint
 
-    trained, spec = context.trained_task(held=False).labels, context.recipe.task
+    spec = context.recipe.task
+    try:
+        trained = context.trained_task(held=False).labels
+    except AttarError:  # the rows that are left may lack a label, or have only one, and yet be part of a task
+        trained = []
     fields = {"kind", "metric", "max_length", "label_names"} | kinds.KINDS[spec.kind].settings
     return {
         # Labels of rows that were set aside, or a teacher's own order: not to be seen in the digests of the rows.

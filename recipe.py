@@ -83,7 +83,8 @@ class Split(Part):
     header: list[str] | None = Field(None, description="column names of a file that has no header line")
     encoding: str = "utf-8"
     part: Literal["first half", "second half"] | None = Field(
-        None, description="half of the articles of a SQuAD file; the same halves for every seed"
+        None,
+        description="half of the articles of a SQuAD file, or of the rows that are asked; the same for every seed",
     )
     as_question: AsQuestion | None = Field(
         None, description="ask the classification of this file as a question (question_answering)"
@@ -120,7 +121,7 @@ OWN: dict[str, tuple[str, ...]] = {  # fields that only these kinds read
     "label_names": ("classification",),
     "start": ("multiple_choice",),
     "candidates": ("multiple_choice",),
-    "bad_rows": ("multiple_choice",),
+    "bad_rows": ("classification", "regression", "multiple_choice"),
     "mixture": ("question_answering",),
     "stride": ("question_answering",),
     "max_question": ("question_answering",),
@@ -167,7 +168,7 @@ class Task(Part):
     max_answer: Positive = Field(30, description="the most pieces of an answer")
     n_best: Positive = Field(20, description="answers that are kept for each question, the best first")
     bad_rows: Literal["refuse", "skip"] = Field(
-        "refuse", description="a row that is no question stops the run, or is left out and listed (multiple_choice)"
+        "refuse", description="a row without its text, label or candidates stops the run, or is left out and listed"
     )
 
     @model_validator(mode="after")
@@ -198,8 +199,8 @@ class Task(Part):
             if split.as_question and self.kind != "question_answering":
                 raise ValueError("`as_question` needs `kind: question_answering`")
             kind = "classification" if split.as_question else self.kind
-            if split.part and kind != "question_answering":
-                raise ValueError("`part` is of the articles of a SQuAD file")
+            if split.part and self.kind != "question_answering":
+                raise ValueError("`part` needs `kind: question_answering`")
             if split.format and split.format not in FORMATS[kind]:
                 this, known = kind.replace("_", " "), ", ".join(FORMATS[kind])
                 raise ValueError(f"format {split.format} is not of a {this}, which has {known}")
@@ -246,9 +247,10 @@ class Corpus(Part):
     """Plain text to learn from."""
 
     paths: Annotated[list[str], Field(min_length=1)] = Field(
-        description="text or JSONL files, plain, .gz or .xz; patterns as `texts/*.txt`; `$NAME` reads the environment"
+        description="text, JSONL or TSV files, plain, .gz or .xz; patterns as `texts/*.txt`; `$NAME` is of the "
+        "environment"
     )
-    text: Columns = Field("text", description="column of JSONL rows; of several names the first one present")
+    text: Columns = Field("text", description="column of JSONL or TSV rows; of several names the first one present")
     document: Literal["file", "paragraph"] = Field("file", description="what is a document of a text file")
     passage: Literal["paragraph", "line"] = Field("paragraph", description="what a sentence never crosses")
 

@@ -14,6 +14,7 @@ import random
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -143,7 +144,8 @@ def mix(
     return mixed
 
 
-def _parse(pattern: str) -> list[tuple[str, str | None]]:
+@cache
+def _parse(pattern: str) -> tuple[tuple[str, str | None], ...]:
     """Literal text and the place after it, as `str.format` reads them."""
     try:
         parts = list(string.Formatter().parse(pattern))
@@ -154,7 +156,7 @@ def _parse(pattern: str) -> list[tuple[str, str | None]]:
         raise UsageError(
             f"the pattern {pattern!r} may hold {known}, nothing else in braces", fix="write {{ for a brace"
         )
-    return [(literal, name) for literal, name, _, _ in parts]
+    return tuple((literal, name) for literal, name, _, _ in parts)
 
 
 def _words(question: Question, option: Option) -> str:

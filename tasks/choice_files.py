@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..errors import AttarError, nearest
-from . import table
+from . import streams, table
 from .choice import Question, question
 
 Format = Literal["commonsenseqa", "openbookqa", "arc", "hellaswag", "columns"]
@@ -88,7 +88,7 @@ def _rows(
         return (partial(_commonsenseqa, *row) for row in table.jsonl_rows(path, text))
     if kind == "openbookqa":
         return (partial(_openbookqa, *row) for row in table.table_rows(path, text, "tsv", None))
-    ending = path.suffix.lower()
+    ending = streams.bare(path).suffix.lower()
     if ending in (".jsonl", ".json"):
         rows = table.jsonl_rows(path, text)
     else:

@@ -1,9 +1,9 @@
-"""Corpora: text files and JSONL become documents of passages, and passages become sentences.
+"""Corpora: text files, JSONL and TSV become documents of passages, and passages become sentences.
 
 - Files are read as streams (`streams`): neither a file nor a document of a text file is ever held in memory.
 - A passage is a paragraph: the lines up to a blank one, joined by a space, every run of whitespace one space.
-- A document is a whole text file or one row of JSONL. `document="paragraph"` takes each paragraph for a document and
-  `passage="line"` each line for a passage; the two together read BERT's own format, a sentence a line.
+- A document is a whole text file or one row of JSONL or TSV. `document="paragraph"` takes each paragraph for a document
+  and `passage="line"` each line for a passage; the two together read BERT's own format, a sentence a line.
 - What no model can use is skipped and counted (`Counts`); what shows a damaged file is an error with file and line.
 - Files come in the order of the given paths, those of a pattern by name: the same files give the same passages.
 """
@@ -20,10 +20,10 @@ from ..errors import AttarError, UsageError
 from ..files import file_digest, value_digest
 from ..recipe import expand
 from .sentences import cut
-from .streams import LONGEST, OPENERS, Counts, Line, lines, rows
+from .streams import LONGEST, Counts, Line, bare, lines, rows
 
 VERSION = 1  # of what is made of the same files
-TEXT, ROWS = (".txt", ".text", ".md"), (".jsonl", ".json", ".ndjson")
+TEXT, ROWS = (".txt", ".text", ".md"), (".jsonl", ".json", ".ndjson", ".tsv")
 
 
 class Document(NamedTuple):
@@ -34,9 +34,9 @@ class Document(NamedTuple):
 
 
 class Corpus:
-    """Text files and JSONL files, given by path or pattern (`$NAME` reads the environment).
+    """Text, JSONL and TSV files, given by path or pattern (`$NAME` reads the environment).
 
-    `text` is the column of JSONL rows that is read; of several names the first one present. `counts` are those of the
+    `text` is the column of the rows that is read; of several names the first one present. `counts` are those of the
     latest pass, complete once it has ended.
     """
 
@@ -73,7 +73,7 @@ class Corpus:
     def documents(self) -> Iterator[Document]:
         """Every document with at least one passage; read a document's passages before the next document.
 
-        Raises `AttarError` for a file that cannot be read, bytes that are not UTF-8, a broken JSONL row, and a corpus
+        Raises `AttarError` for a file that cannot be read, bytes that are not UTF-8, a broken row, and a corpus
         without any text.
         """
         counts = self.counts = Counts()
@@ -135,10 +135,10 @@ def _size(files: Sequence[Path]) -> int:
 
 def _kind(path: Path) -> Literal["text", "rows"]:
     """How a file is read, by its ending."""
-    inner = path.with_suffix("") if path.suffix in OPENERS else path
-    if inner.suffix.lower() in TEXT:
+    ending = bare(path).suffix.lower()
+    if ending in TEXT:
         return "text"
-    if inner.suffix.lower() in ROWS:
+    if ending in ROWS:
         return "rows"
     known = ", ".join((*TEXT, *ROWS))
     raise UsageError(f"a corpus file must end in one of {known}, with .xz or .gz or without", where=str(path))

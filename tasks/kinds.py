@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from .. import recipe
+from ..errors import AttarError
 from . import assistant, bio, choice_files, reading, squad, table
 from .choice import ChoiceTask
 from .table import Example
@@ -53,7 +54,9 @@ def _assistant(name: Name) -> list[Example]:
 
 
 def _texts(split: recipe.Split, task: recipe.Task) -> tuple[list[Any], str]:
-    return table.read(split, task), ""
+    skipped: list[AttarError] = []
+    rows = table.read(split, task, skipped.append) if task.bad_rows == "skip" else table.read(split, task)
+    return rows, f"{len(skipped)} rows are bad and were left out, the first: {skipped[0].line()}" if skipped else ""
 
 
 def _sentences(split: recipe.Split, task: recipe.Task) -> tuple[list[Any], str]:  # noqa: ARG001 - one interface

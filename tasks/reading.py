@@ -141,19 +141,23 @@ def answers_of(rows: Sequence[Question]) -> list[str]:
 
 
 def read(split: recipe.Split, task: recipe.Task) -> tuple[list[Question], str]:
-    """The questions of a file, and what was left out: SQuAD JSON or a half of it, or a classification that is asked."""
+    """The questions of a file, and what was left out: SQuAD JSON or a classification that is asked, or a half of it."""
     if split.as_question:
-        return _asked(split, split.as_question, task), ""
+        return _part(split, _asked(split, split.as_question, task)), ""
     path = recipe.expand(split.path)
     if split.format is None and path.suffix.lower() != ".json":
         fix = "set `format: squad`, or `as_question` for a file of texts and labels"
         raise AttarError("the file's ending is not .json", where=str(path), fix=fix)
     found = squad.read(path)
+    return _part(split, found.questions), found.remark()
+
+
+def _part(split: recipe.Split, questions: list[Question]) -> list[Question]:
+    """The half that is asked for; it does not hang on the seed: what one recipe trains on, no other scores on."""
     if split.part is None:
-        return found.questions, found.remark()
-    # The halves do not hang on the recipe's seed: what one recipe trains on, no other scores on.
-    first, second = squad.halves(found.questions)
-    return first if split.part == "first half" else second, found.remark()
+        return questions
+    first, second = squad.halves(questions)
+    return first if split.part == "first half" else second
 
 
 def mix(rows: Sequence[Question], plan: recipe.Mixture, seed: int) -> list[Question]:

@@ -1,7 +1,8 @@
-"""Lines and rows of files read as streams, compressed or not (.xz, .gz): a file is never held in memory.
+"""Files compressed or not (.xz, .gz), and their lines and rows as streams: such a file is never held in memory.
 
 - A huge line of a text file comes in several cuts, at whitespace; a stretch of more than LONGEST bytes that has none
-  is no text: it is skipped and counted. So is a JSONL row too long to be parsed.
+  is no text: it is skipped and counted. So is a row too long to be parsed.
+- A row is a line of JSONL, or of TSV without quoting below a line of column names.
 - What shows a damaged file is an error with file and line: a byte that is not UTF-8, broken JSON, a broken archive.
 """
 
@@ -14,14 +15,15 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ..errors import AttarError, nearest
 from ..files import explain_os_errors
 
 LONGEST = 1 << 20  # bytes of a line that are read at once, characters of a passage
-LONGEST_ROW = 1 << 26  # bytes of a JSONL row, which must be held to be parsed
+LONGEST_ROW = 1 << 26  # bytes of a row, which must be held to be parsed
 OPENERS: dict[str, Callable[[Any], Any]] = {".xz": lzma.LZMAFile, ".gz": lambda raw: gzip.GzipFile(fileobj=raw)}
+DAMAGE = (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError)
 
 Line = tuple[int, str]  # number in its file, text
 
@@ -37,12 +39,34 @@ class Counts:
     blank_lines: int = 0
     cuts: int = 0  # places where a line of more than LONGEST was cut, at whitespace
     unbroken: int = 0  # stretches of more than LONGEST without whitespace, skipped
-    empty_rows: int = 0  # JSONL rows without text, skipped
-    long_rows: int = 0  # JSONL rows of more than LONGEST_ROW bytes, skipped
+    empty_rows: int = 0  # rows without text, skipped
+    long_rows: int = 0  # rows of more than LONGEST_ROW bytes, skipped
 
     def line(self) -> str:
         """All counts that are not zero, in one line."""
         return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in asdict(self).items() if value)
+
+
+def bare(path: Path) -> Path:
+    """The path without the ending of a compressed file: what is left tells how the file is written."""
+    return path.with_suffix("") if path.suffix in OPENERS else path
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a whole file, uncompressed; a file that is not there passes as `FileNotFoundError`."""
+    with explain_os_errors(path, reading=True), path.open("rb") as raw:
+        try:
+            return _opened(path, raw).read()
+        except DAMAGE:
+            raise _damaged(str(path)) from None
+
+
+def _opened(path: Path, raw: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, OPENERS[path.suffix](raw)) if path.suffix in OPENERS else raw
+
+
+def _damaged(where: str) -> AttarError:
+    return AttarError("the compressed file is damaged or cut off", where=where, fix="fetch or compress it again")
 
 
 def _parts(path: Path, counts: Counts) -> Iterator[tuple[int, bytes, bool]]:
@@ -50,7 +74,7 @@ def _parts(path: Path, counts: Counts) -> Iterator[tuple[int, bytes, bool]]:
     number, before = 1, counts.bytes
     try:
         with explain_os_errors(path, reading=True), path.open("rb") as raw:
-            file = OPENERS[path.suffix](raw) if path.suffix in OPENERS else raw
+            file = _opened(path, raw)
             part = _readline(file, path, number)
             while part:
                 following = _readline(file, path, number)
@@ -65,10 +89,8 @@ def _parts(path: Path, counts: Counts) -> Iterator[tuple[int, bytes, bool]]:
 def _readline(file: BinaryIO, path: Path, number: int) -> bytes:
     try:
         return file.readline(LONGEST)
-    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError):
-        raise AttarError(
-            "the compressed file is damaged or cut off", where=f"{path}:{number}", fix="fetch or compress it again"
-        ) from None
+    except DAMAGE:
+        raise _damaged(f"{path}:{number}") from None
 
 
 def lines(path: Path, counts: Counts) -> Iterator[Line]:
@@ -95,7 +117,9 @@ def lines(path: Path, counts: Counts) -> Iterator[Line]:
 
 
 def rows(path: Path, names: Sequence[str], counts: Counts) -> Iterator[Line]:
-    """The texts of a JSONL file's rows."""
+    """The texts of the rows of a JSONL or TSV file, from the first of the named columns that is there."""
+    columns: list[str] | None = None  # of a TSV file, once its first line is read
+    tsv = bare(path).suffix.lower() == ".tsv"
     held: list[bytes] = []
     size = 0
     for number, part, ends in _parts(path, counts):
@@ -110,16 +134,29 @@ def rows(path: Path, names: Sequence[str], counts: Counts) -> Iterator[Line]:
             counts.long_rows += 1
         elif not line.strip():
             counts.blank_lines += 1
+        elif tsv and columns is None:
+            columns = _cells(_decode(line, path, number))
         else:
-            text = _row_text(_decode(line, path, number), names, f"{path}:{number}")
+            where, decoded = f"{path}:{number}", _decode(line, path, number)
+            text = _column(_row(columns, decoded, where) if columns else _json_row(decoded, where), names, where)
             if text.strip():
                 yield number, text
             else:
                 counts.empty_rows += 1
 
 
-def _row_text(line: str, names: Sequence[str], where: str) -> str:
-    """The text of one JSONL row; empty where the column is."""
+def _cells(line: str) -> list[str]:
+    return line.rstrip("\r\n").split("\t")
+
+
+def _row(columns: list[str], line: str, where: str) -> dict[str, Any]:
+    cells = _cells(line)
+    if len(cells) < len(columns):
+        raise AttarError(f"{len(cells)} columns where {len(columns)} were expected", where=where)
+    return dict(zip(columns, cells, strict=False))
+
+
+def _json_row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -128,6 +165,11 @@ def _row_text(line: str, names: Sequence[str], where: str) -> str:
         raise AttarError("this JSON is too large to read", where=where) from None
     if not isinstance(row, dict):
         raise AttarError("a line must be one JSON object", where=where)
+    return row
+
+
+def _column(row: dict[str, Any], names: Sequence[str], where: str) -> str:
+    """The text of one row; empty where the column is."""
     name = next((name for name in names if name in row), None)
     if name is None:
         raise AttarError(f"no column {' or '.join(map(repr, names))}", where=where, fix=nearest(names[0], row))

@@ -2,6 +2,7 @@
 
 - Every example knows the file and line it came from, and every problem is told with them.
 - TSV is read without quoting, as GLUE writes it; CSV with quoting, as spreadsheets do.
+- A file that ends in .gz or .xz is read as what it holds.
 - A byte-order mark is dropped; any other byte that is not in the stated encoding is named with its line.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import AttarError, nearest
 from ..files import explain_os_errors
 from ..recipe import Split, Task, expand
+from . import streams
 
 Row = tuple[str, dict[str, Any]]  # where it stands, column -> value
 
@@ -30,22 +32,30 @@ class Example(NamedTuple):
     where: str
 
 
-def read(split: Split, task: Task) -> list[Example]:
-    """All examples of a file or data set, in order."""
-    rows = _dataset_rows(split) if _format(split) == "dataset" else _file_rows(split)
+def _refuse(error: AttarError) -> None:
+    raise error
+
+
+def read(split: Split, task: Task, bad: Callable[[AttarError], None] = _refuse) -> list[Example]:
+    """All examples of a file or data set, in order; `bad` is told of a row that is none, and raises or goes on.
+
+    A file that is not what it is said to be (a missing column, broken JSON, another encoding) always raises.
+    """
+    rows = _dataset_rows(split) if _format(split) == "dataset" else _file_rows(split, bad)
     examples: list[Example] = []
     text = pair = label = ""
     for where, row in rows:
-        if not examples:
+        if not label:  # the first row
             text = column(row, task.text, where, "text")
             label = column(row, task.label, where, "label")
             pair = column(row, task.text_pair, where, "text_pair") if task.text_pair else ""
-        example = Example(
-            _text(row, text, where), _text(row, pair, where) if pair else None, _label(row, label, where), where
-        )
-        examples.append(example)
+        try:
+            second = _text(row, pair, where) if pair else None
+            examples.append(Example(_text(row, text, where), second, _label(row, label, where), where))
+        except AttarError as error:
+            bad(error)
     if not examples:
-        raise AttarError("the file holds no rows", where=split.path)
+        raise AttarError("the file holds no rows that can be used", where=split.path)
     return examples
 
 
@@ -57,10 +67,10 @@ def _format(split: Split) -> str:
     with explain_os_errors(path, reading=True):
         if path.is_dir():
             return "dataset"
-        return formats.get(path.suffix.lower(), "tsv") if path.is_file() or path.suffix else "dataset"
+        return formats.get(streams.bare(path).suffix.lower(), "tsv") if path.is_file() or path.suffix else "dataset"
 
 
-def _file_rows(split: Split) -> Iterator[Row]:
+def _file_rows(split: Split, bad: Callable[[AttarError], None]) -> Iterator[Row]:
     path = expand(split.path)
     text = decode(path, split.encoding)
     kind = _format(split)
@@ -68,16 +78,15 @@ def _file_rows(split: Split) -> Iterator[Row]:
         return jsonl_rows(path, text)
     if kind == "label_text":
         return _label_text_rows(path, text)
-    return table_rows(path, text, kind, split.header)
+    return table_rows(path, text, kind, split.header, bad)
 
 
 def decode(path: Path, encoding: str) -> str:
-    """The text of a file without its byte-order mark."""
+    """The text of a file, uncompressed and without its byte-order mark."""
     if path.is_dir():
         raise AttarError("this is a folder", where=str(path), fix="a data set needs `format: dataset`")
     try:
-        with explain_os_errors(path, reading=True):
-            data = path.read_bytes()
+        data = streams.content(path)
     except FileNotFoundError:
         raise AttarError("no such file", where=str(path), fix="set its path in the recipe or with --set") from None
     if not data.strip():
@@ -93,8 +102,13 @@ def decode(path: Path, encoding: str) -> str:
         raise AttarError(f"unknown encoding {encoding!r}", where=str(path)) from None
 
 
-def table_rows(path: Path, text: str, kind: str, header: list[str] | None) -> Iterator[Row]:
-    """The rows of a `csv` or `tsv` file; `header` names the columns of one that has no header line."""
+def table_rows(
+    path: Path, text: str, kind: str, header: list[str] | None, bad: Callable[[AttarError], None] = _refuse
+) -> Iterator[Row]:
+    """The rows of a `csv` or `tsv` file; `header` names the columns of one that has no header line.
+
+    `bad` is told of a row that is too short, and raises or goes on.
+    """
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines) if kind == "csv" else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     columns = header
@@ -106,7 +120,7 @@ def table_rows(path: Path, text: str, kind: str, header: list[str] | None) -> It
             if columns is None:
                 columns = cells
             elif len(cells) < len(columns):
-                raise AttarError(f"{len(cells)} columns where {len(columns)} were expected", where=where)
+                bad(AttarError(f"{len(cells)} columns where {len(columns)} were expected", where=where))
             else:
                 # Some published files carry unnamed trailing columns; the named ones are all we read.
                 yield where, dict(zip(columns, cells, strict=False))

@@ -163,6 +163,9 @@ def test_bad_rasa_examples(tmp_path: Path, example: object, what: str) -> None:
 
 @pytest.mark.parametrize("value", [[], {"rasa_nlu_data": []}, {"rasa_nlu_data": {}}])
 def test_json_of_another_kind(tmp_path: Path, value: object) -> None:
+    (tmp_path / "empty.json").write_text("")
+    with pytest.raises(AttarError, match=r"empty\.json: the file is empty"):
+        bio.read(tmp_path / "empty.json")
     (tmp_path / "nlu.json").write_text(json.dumps(value))
     with pytest.raises(AttarError, match=r"no rasa_nlu_data\.common_examples"):
         bio.read(tmp_path / "nlu.json")

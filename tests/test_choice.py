@@ -126,6 +126,9 @@ def test_bad_rows_are_named_or_left_out_and_counted(
 def test_a_file_without_questions(tmp_path: Path) -> None:
     with pytest.raises(AttarError, match=r"none of 1 rows is a question.*one candidate"):
         choice_files.read(written(tmp_path / "a.jsonl", ai2("oven")), "commonsenseqa", bad="skip")
+    for kind in ("commonsenseqa", "openbookqa", "arc", "hellaswag", "columns"):
+        with pytest.raises(AttarError, match=r"a\.data: the file is empty"):
+            choice_files.read(written(tmp_path / "a.data", "\n"), kind, bad="skip")  # type: ignore[arg-type]
     with pytest.raises(AttarError, match="no questions"):
         choice_files.read(written(tmp_path / "a.tsv", HEADER), "openbookqa")
 

@@ -121,6 +121,17 @@ def test_each_row_of_jsonl_is_a_document(tmp_path: Path) -> None:
     assert [document.where for document in corpus.documents()] == [f"{path}:1", f"{path}:7"]
 
 
+def test_each_row_of_a_table_is_a_document(tmp_path: Path) -> None:
+    """Unquoted, with a byte-order mark, with lines as DOS ends them."""
+    path = tmp_path / "a.tsv.gz"
+    path.write_bytes(gzip.compress('\ufeffbody\tlabel\r\nIt is "so.\t1\r\n\t0\r\n좋은 영화\t1\t\r\n'.encode()))
+    corpus = Corpus(path, text=["text", "body"])
+    assert read(corpus) == [['It is "so.'], ["좋은 영화"]]
+    assert corpus.counts.empty_rows == 1
+    assert [document.where for document in corpus.documents()] == [f"{path}:2", f"{path}:4"]
+    assert read(Corpus(path, text="label")) == [["1"], ["0"], ["1"]]
+
+
 @pytest.mark.parametrize("ending", [".txt", ".jsonl"])
 def test_a_huge_line_is_cut_and_what_has_no_space_skipped(tmp_path: Path, ending: str) -> None:
     words, blob = " ".join(f"word{n}" for n in range(300_000)), "x" * (3 * streams.LONGEST)
@@ -154,6 +165,9 @@ def test_a_row_too_long_to_parse_is_counted(tmp_path: Path, monkeypatch: pytest.
         ("a.jsonl", b'{"texts": "a"}\n', ":1", "did you mean 'texts'"),
         ("a.jsonl", b'{"text": ["a"]}\n', ":1", "holds no text"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', ":1", "surrogate"),
+        ("a.tsv", b"id\ttext\n1\ta\n2\n", ":3", "1 columns where 2 were expected"),
+        ("a.tsv", b"id\ttexts\n1\ta\n", ":2", "did you mean 'texts'"),
+        ("a.tsv", b"id\ttext\n", "", "no text"),
         ("a.txt", b"\n \n\n", "", "no text"),
         ("a.txt", b"", "", "no text"),
         ("a.pdf", b"text", "", "must end in"),

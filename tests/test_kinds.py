@@ -165,7 +165,10 @@ def test_the_columns_of_a_choice_stand_in_the_recipe(tmp_path: Path, name: str) 
         ),
         ({"kind": "multiple_choice"}, "set `candidates`"),
         ({"candidates": ["a", "b"]}, "`candidates` needs `kind: multiple_choice`"),
-        ({"kind": "token_classification", "bad_rows": "skip"}, "`bad_rows` needs `kind: multiple_choice`"),
+        (
+            {"kind": "token_classification", "bad_rows": "skip"},
+            "`bad_rows` needs `kind: classification or regression or multiple_choice`",
+        ),
         ({"kind": "token_classification", "text_pair": "b"}, "`text_pair` needs `kind: classification or regression`"),
         ({"kind": "token_classification", "train": None, "builtin": "assistant"}, "`builtin` is a classification"),
     ],
@@ -216,3 +219,12 @@ def test_a_pair_in_both_orders_has_one_answer(teacher: Path, tmp_path: Path) -> 
             for split in (straight, found.splits["dev"])
         ]
         np.testing.assert_allclose(*sums, atol=1e-4)
+
+
+def test_a_label_that_no_row_is_left_of_may_have_a_name(teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "".join(f"{t}\t{n % 3}\n" for n, (t, _, _) in enumerate(SLOTS)))
+    files = {name: {"path": str(tmp_path / "a.tsv")} for name in ("train", "dev")}
+    names = {"0": "lights", "1": "music", "2": "weather"}
+    found = run(tmp_path, teacher, {**files, "label_names": names, "limit": 1}, {}, "teach")
+    assert found.data.counts() == {"train": 1, "dev": 6}
+    assert list(AutoConfig.from_pretrained(found.out / "teacher").label2id) == ["lights", "music", "weather"]

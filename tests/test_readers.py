@@ -1,6 +1,8 @@
 """Readers: every format, and every bad row told with its file and line."""
 
+import gzip
 import json
+import lzma
 import os
 from pathlib import Path
 
@@ -84,6 +86,44 @@ def test_bad_rows_are_named(tmp_path: Path, name: str, content: bytes, line: str
         assert words in caught.value.line()
     else:  # an open quote swallows the rest: the row is there, whole
         assert read(path)[0].text == "open\n"
+
+
+@pytest.mark.parametrize("ending", ["gz", "xz"])
+def test_compressed_tables(tmp_path: Path, ending: str) -> None:
+    """What is read is what would be read of the file inside; one that was cut off is named."""
+    pack = {"gz": gzip.compress, "xz": lzma.compress}[ending]
+    for name, text in {
+        "a.tsv": 'label\ttext\n1\tsaid "no\n',
+        "a.csv": 'label,text\n1,"said ""no"\n',
+        "a.jsonl": json.dumps({"label": 1, "text": 'said "no'}),
+    }.items():
+        path = tmp_path / f"{name}.{ending}"
+        path.write_bytes(pack(text.encode()))
+        assert read(path) == [table.Example('said "no', None, "1", f"{path}:{1 if name == 'a.jsonl' else 2}")]
+        path.write_bytes(pack(b"label\ttext\n1\t\xff\n") if name == "a.tsv" else pack(b""))
+        with pytest.raises(AttarError, match=ending) as caught:
+            read(path)
+        assert ("not utf-8" if name == "a.tsv" else "the file is empty") in caught.value.line()
+        path.write_bytes(pack(text.encode() * 99)[:-9])
+        with pytest.raises(AttarError, match=rf"{name}\.{ending}: the compressed file is damaged or cut off"):
+            read(path)
+
+
+def test_bad_rows_are_left_out_and_counted_where_the_recipe_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("label\ttext\n1\n1\tok\n0\t \n\tlost\n0\tfine\n", "utf-8")
+    found = data.load(task(path, bad_rows="skip", holdout=0.4))
+    assert sorted(row.text for row in found.train + found.dev) == ["fine", "ok"]
+    first = f"{path}:2: 1 columns where 2 were expected"
+    assert found.remarks == [f"{path}: 3 rows are bad and were left out, the first: {first}"]
+    with pytest.raises(AttarError, match=rf"^{first}$"):
+        data.load(task(path))
+    path.write_text("label\ttext\n1\n", "utf-8")
+    with pytest.raises(AttarError, match="no rows that can be used"):
+        data.load(task(path, bad_rows="skip"))
+    path.write_text("label\tsentence\n1\tx\n", "utf-8")  # not one bad row, but another file than was said
+    with pytest.raises(AttarError, match="no column 'text'"):
+        data.load(task(path, bad_rows="skip"))
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

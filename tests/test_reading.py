@@ -154,6 +154,11 @@ def test_a_recipe_reads_files_halves_and_classifications(tmp_path: Path) -> None
     moved = [{"path": str(squad_file(other / "b.json", wrong=2)), "part": "first half"}]
     moved.append({"path": str(moods(other / "c.tsv")), "as_question": FORM})
     assert data.load(task(train=moved, dev=both[1])).digests()["train"] == found.digests()["train"]
+    asked = {
+        half: data.load(task(train=both[0], dev=mood | {"part": half})).dev for half in ("first half", "second half")
+    }
+    assert [len(rows) for rows in asked.values()] == [10, 10]
+    assert {row.id for rows in asked.values() for row in rows} == {f"mood/{number}" for number in range(1, 21)}
     held = data.load(task(train={"path": str(path)}, holdout=0.3))
     assert held.dev and not {row.article for row in held.dev} & {row.article for row in held.train}
 
@@ -173,7 +178,7 @@ def test_a_mixture_is_of_the_training_rows(tmp_path: Path) -> None:
     [
         ({"metric": "mcc"}, "metric mcc scores a classification, this task is a question answering"),
         ({"train": {"path": "a.tsv", "format": "tsv"}}, "format tsv is not of a question answering"),
-        ({"train": {"path": "a.tsv", "part": "first half", "as_question": FORM}}, "`part` is of the articles"),
+        ({"kind": "classification", "train": {"path": "a", "part": "first half"}}, "`part` needs `kind: question"),
         ({"train": {"path": "a", "format": "squad", "as_question": FORM}}, "format squad is not of"),
         ({"kind": "classification", "train": {"path": "a", "as_question": FORM}}, "`as_question` needs"),
         ({"kind": "classification", "train": {"path": "a", "format": "squad"}}, "format squad is not of"),

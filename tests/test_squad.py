@@ -97,6 +97,7 @@ def test_bad_rows_name_their_place(tmp_path: Path, rows: list[Any], words: str) 
     ("text", "words"),
     [
         ("{", r"a\.json:1: not valid JSON"),
+        (" \n", r"a\.json: the file is empty"),
         ("[]", "no list 'data'"),
         ('{"data": [{"title": "x"}]}', "article 1: no list 'paragraphs'"),
         ('{"data": [{"paragraphs": [{"context": "x"}]}]}', "article 1, paragraph 1: no list 'qas'"),
