@@ -17,13 +17,13 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Parameter, Token, validators
 
 from . import __version__
-from .errors import BUDGET_MISSED, FAILED, USAGE, AttarError, UsageError
+from .errors import BUDGET_MISSED, FAILED, USAGE, AttarError, UsageError, not_installed
 
 app = App(
     name="attar",
@@ -164,7 +164,7 @@ def _resumable() -> Iterator[None]:
     except ModuleNotFoundError as error:  # a library that one stage needs, such as a converter
         if (error.name or "attar").split(".")[0] == "attar":
             raise
-        raise AttarError(f"{error.name} is not installed", fix='pip install "attar[compress]"') from error
+        raise not_installed(error.name or "a library") from error
 
 
 def _need_training_libraries() -> None:
@@ -175,7 +175,7 @@ def _need_training_libraries() -> None:
         except ImportError:
             found = None
         if found is None:
-            raise AttarError(f"{name} is not installed", fix='pip install "attar[compress]"')
+            raise not_installed(name)
 
 
 def _show_stage(
@@ -217,6 +217,46 @@ def study(path: Path, /, *, out: Out = None, json: Flag = False, quiet: Flag = F
     else:
         terminal.show(*outcome.study(found, folder))
     return FAILED if any(one.problem for one in found.results) else 0
+
+
+@app.command
+def glue(
+    *,
+    teacher: str | None = None,
+    out: Path = Path("runs/glue"),
+    until: Literal["teach", "distil", "bundle"] = "distil",
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Run the ready recipes of GLUE's nine tasks, and print the GLUE table with the average.
+
+    Each task is a run of its own; one without its files under $ATTAR_DATA is skipped, one that fails is named.
+
+    Args:
+        teacher: the model they start from, minilm where not given
+        out: the folder of the runs, and of glue.json
+        until: the stage after which each run stops
+        settings: KEY=VALUE, such as student.layers=4; for every task, as often as needed
+        json: print the table as one JSON document
+        quiet: show no progress
+    """
+    from . import glue as tables
+    from .benchmarks import progress, terminal
+
+    recipes = tables.recipes(teacher, settings)
+    _need_training_libraries()
+    command = shlex.join(["attar", *sys.argv[1:]])
+    with progress.stages(quiet or json) as (moved, finished), _resumable():
+        found = tables.run(recipes, out, until=until, progress=moved, finished=finished, command=command)
+    if json:
+        _print_json(tables.document(found))
+    else:
+        terminal.show(*tables.show(found, out))
+    failed = [line for line in found.tasks if line.status == "failed"]
+    for line in failed:
+        _fail(f"{line.name}: {line.reason}", FAILED)
+    return FAILED if failed else 0
 
 
 @app.command

@@ -42,6 +42,11 @@ class UsageError(AttarError):
     code = USAGE
 
 
+def not_installed(library: str) -> AttarError:
+    """A library is missing that training needs."""
+    return AttarError(f"{library} is not installed", fix='pip install "attar[compress]"')
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean …?` for a mistyped word, or the list of known words where nothing is near."""
     names = sorted(known)

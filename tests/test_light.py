@@ -97,9 +97,10 @@ def test_a_teacher_folder_is_inspected(light: dict[str, str], teacher: Path) -> 
     assert done.returncode == 0 and "attention" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", ["compress", "teach", "distil", "export"])
+@pytest.mark.parametrize("command", ["compress", "teach", "distil", "export", "glue"])
 def test_training_says_what_to_install_and_makes_nothing(light: dict[str, str], tmp_path: Path, command: str) -> None:
-    done = python(light, "-m", "attar.cli", command, "assistant", "--out", str(tmp_path / "runs" / "one"))
+    words = [command, *(["assistant"] if command != "glue" else [])]
+    done = python(light, "-m", "attar.cli", *words, "--out", str(tmp_path / "runs" / "one"))
     assert done.returncode == 1
     assert done.stderr == 'attar: torch is not installed; pip install "attar[compress]"\n'
     assert not (tmp_path / "runs").exists()
