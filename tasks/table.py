@@ -103,11 +103,17 @@ def decode(path: Path, encoding: str) -> str:
 
 
 def table_rows(
-    path: Path, text: str, kind: str, header: list[str] | None, bad: Callable[[AttarError], None] = _refuse
+    path: Path,
+    text: str,
+    kind: str,
+    header: list[str] | None,
+    bad: Callable[[AttarError], None] = _refuse,
+    *,
+    exact: bool = False,
 ) -> Iterator[Row]:
     """The rows of a `csv` or `tsv` file; `header` names the columns of one that has no header line.
 
-    `bad` is told of a row that is too short, and raises or goes on.
+    `bad` is told of a row that has too few columns or, where they are to be `exact`, too many; it raises or goes on.
     """
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines) if kind == "csv" else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -119,7 +125,7 @@ def table_rows(
                 continue
             if columns is None:
                 columns = cells
-            elif len(cells) < len(columns):
+            elif len(cells) < len(columns) or (exact and len(cells) > len(columns)):
                 bad(AttarError(f"{len(cells)} columns where {len(columns)} were expected", where=where))
             else:
                 # Some published files carry unnamed trailing columns; the named ones are all we read.

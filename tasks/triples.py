@@ -5,6 +5,8 @@
   may share an offset.
 - The training triples say which entities and relations there are. A held-out row with another one is named, or
   counted and skipped where the caller says so; it is never scored with a vector nobody learnt.
+- A model that reads entities can only learn those whose words its vocabulary has (`sayable`). A row with another one is
+  named or counted in the same way, in `train` too: all of them would be one text, and no translation tells them apart.
 - Link prediction is *filtered* (Bordes et al., "Translating Embeddings for Modeling Multi-relational Data", NIPS 2013,
   section 4.2): other true answers leave the list before the right one is ranked, as head and as tail.
 - Equal scores share the mean of their ranks ("realistic" rank; Berrendorf et al., arXiv 2002.06914), so a model that
@@ -16,22 +18,24 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import recipe
 from ..errors import AttarError, UsageError
-from ..recipe import Split, Task
 from . import table
 
 Triples = npt.NDArray[np.int64]  # (rows, 3): head, relation, tail
 Floats = npt.NDArray[np.floating[Any]]
 Side = Literal["head", "tail"]
 Scorer = Callable[[Triples, Side], Floats]  # triples, which end is asked -> (triples, entities), higher is likelier
+Sayable = Callable[[Sequence[str]], Sequence[bool]]  # texts -> whether a vocabulary has words of each
 
+COLUMNS = ["head", "relation", "tail"]
 CELLS = 2**22  # scores held at once: 32 MB
 BLOCK = 2**19  # differences held at once while L1 distances are summed: a cache's worth
 SYNSET = re.compile(r"(.+)\.([nvasr])\.(\d+)")
@@ -63,6 +67,7 @@ class Graph:
     texts: list[str]  # each entity in words
     splits: dict[str, Triples]
     skipped: dict[str, int]  # rows of each split that name what `train` does not
+    wordless: dict[str, int] = field(default_factory=dict)  # rows of each split with an entity nobody can read
 
     @property
     def known(self) -> Triples:
@@ -70,29 +75,40 @@ class Graph:
         return np.concatenate(list(self.splits.values()))
 
 
-def read(files: Mapping[str, Files], unknown: Literal["error", "skip"] = "error") -> Graph:
-    """Read the splits of a graph; `unknown` says what to do with held-out rows that `train` cannot know.
+def load(spec: recipe.Graph, sayable: Sayable | None = None) -> Graph:
+    """The splits `train` and `dev` of a recipe's graph (`read`)."""
+    splits = {"train": spec.train, "dev": spec.dev}
+    files = {
+        name: Files(recipe.expand(split.triples), recipe.expand(split.words) if split.words else None)
+        for name, split in splits.items()
+    }
+    return read(files, spec.unknown, sayable)
 
-    Raises `AttarError` with file and line for a row that is no triple, words that are not parallel, and an unknown
-    entity or relation.
+
+def read(
+    files: Mapping[str, Files], unknown: Literal["error", "skip"] = "error", sayable: Sayable | None = None
+) -> Graph:
+    """Read the splits of a graph; `unknown` says what to do with rows that cannot be learnt or known.
+
+    These are held-out rows with what `train` does not have and, with `sayable`, rows with an entity without words.
+    Raises `AttarError` with file and line for such a row, one that is no triple, and words that are not parallel.
     """
     if "train" not in files:
         raise UsageError("a graph needs a split `train`", fix="name its file of triples")
     rows = {name: _rows(split.triples) for name, split in files.items()}
-    entities = sorted({end for row in rows["train"] for end in (row.head, row.tail)})
-    relations = sorted({row.relation for row in rows["train"]})
+    texts = _texts(files, rows)
+    said = sayable([*texts.values()]) if sayable else [True] * len(texts)
+    mute = {name for name, fine in zip(texts, said, strict=True) if not fine}
+    kept = {name: [row for row in split if not _mute(row, texts, mute, unknown)] for name, split in rows.items()}
+    entities = sorted({end for row in kept["train"] for end in (row.head, row.tail)})
+    relations = sorted({row.relation for row in kept["train"]})
     if len(entities) < 2:
         raise AttarError("the training triples hold only one entity", where=str(files["train"].triples))
-    names: dict[str, dict[str, None]] = defaultdict(dict)  # an ordered set for each id
-    for name, split in files.items():
-        spelled = _parallel(split.words, split.triples, rows[name]) if split.words else rows[name]
-        for row, other in zip(rows[name], spelled, strict=True):
-            names[row.head][in_words(other.head)] = None
-            names[row.tail][in_words(other.tail)] = None
     numbers = {name: number for number, name in enumerate(entities)}, {name: n for n, name in enumerate(relations)}
-    splits = {name: _numbered(split, *numbers, unknown) for name, split in rows.items()}
-    skipped = {name: len(rows[name]) - len(found) for name, found in splits.items()}
-    return Graph(entities, relations, ["; ".join(names[entity]) for entity in entities], splits, skipped)
+    splits = {name: _numbered(split, *numbers, unknown) for name, split in kept.items()}
+    skipped = {name: len(kept[name]) - len(found) for name, found in splits.items()}
+    wordless = {name: len(rows[name]) - len(found) for name, found in kept.items()}
+    return Graph(entities, relations, [texts[entity] for entity in entities], splits, skipped, wordless)
 
 
 def in_words(name: str) -> str:
@@ -107,9 +123,33 @@ def in_words(name: str) -> str:
 
 
 def _rows(path: Path) -> list[Row]:
-    split = Split(path=str(path), format="tsv", header=["head", "relation", "tail"])
-    rows = table.read(split, Task(train=split, text="head", text_pair="relation", label="tail"))
-    return [Row(row.text.strip(), str(row.text_pair).strip(), row.label, row.where) for row in rows]
+    rows = []
+    for where, cells in table.table_rows(path, table.decode(path, "utf-8"), "tsv", COLUMNS, exact=True):
+        empty = next((name for name in COLUMNS if not cells[name].strip()), "")
+        if empty:
+            raise AttarError(f"the column {empty!r} holds no text", where=where)
+        rows.append(Row(*(cells[name].strip() for name in COLUMNS), where))
+    return rows
+
+
+def _texts(files: Mapping[str, Files], rows: Mapping[str, Sequence[Row]]) -> dict[str, str]:
+    """Every entity of all splits in words."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)  # an ordered set for each id
+    for name, split in files.items():
+        spelled = _parallel(split.words, split.triples, rows[name]) if split.words else rows[name]
+        for row, other in zip(rows[name], spelled, strict=True):
+            names[row.head][in_words(other.head)] = None
+            names[row.tail][in_words(other.tail)] = None
+    return {entity: "; ".join(found) for entity, found in names.items()}
+
+
+def _mute(row: Row, texts: Mapping[str, str], mute: set[str], unknown: str) -> bool:
+    """Is one of the row's entities without words? Where `unknown` is `error`, that is one."""
+    entity = next((end for end in (row.head, row.tail) if end in mute), None)
+    if entity is not None and unknown == "error":
+        what = f"the entity {entity!r} ({texts[entity]!r}) has no words in the vocabulary"
+        raise AttarError(what, where=row.where, fix="name it in the file of words, or skip such rows")
+    return entity is not None
 
 
 def _parallel(words: Path, triples: Path, rows: Sequence[Row]) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,26 @@ def test_what_train_does_not_know_is_named_or_counted(tmp_path: Path, row: str, 
     assert found.splits["dev"].tolist() == [[1, 1, 0]]
 
 
+def test_an_entity_without_words_is_named_or_counted(tmp_path: Path) -> None:
+    words = write(tmp_path / "w.txt", "oak\tis\t?\n?\tis\tbay\noak\thas\tbay\n")
+    files = {"train": Files(write(tmp_path / "t.txt", TRAIN), words)}
+
+    def sayable(texts: Sequence[str]) -> list[bool]:
+        return [text != "?" for text in texts]
+
+    with pytest.raises(AttarError, match=r"t\.txt:1: the entity '2' \('\?'\) has no words in the vocabulary"):
+        triples.read(files, "error", sayable)
+    found = triples.read(files, "skip", sayable)
+    assert (found.entities, found.relations, found.wordless) == (["1", "3"], ["has"], {"train": 2})
+    assert found.splits["train"].tolist() == [[0, 0, 1]]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "empty"),
         ("1\tis\t2\n1\tis\n", "t.txt:2: 2 columns where 3"),
+        ("1\tis\t2\n1\tis\t2\t0.9\n", "t.txt:2: 4 columns where 3"),
         ("1\tis\t2\n1\t \t2\n", "t.txt:2: the column 'relation' holds no text"),
         ("1\tis\t2\n1\tis\t\n", "t.txt:2: the column 'tail' holds no"),
         ("1\tis\t1\n", "only one entity"),
