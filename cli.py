@@ -186,6 +186,8 @@ def _show_stage(
     folder, results = _run(path, out, settings, stage, quiet or json)
     if json:
         return _print_json(record.load(folder).model_dump(mode="json"))
+    if "knowledge" in results:
+        terminal.show(*outcome.knowledge(results["knowledge"]))
     terminal.show(*outcome.stage(results[stage], folder / name))
     return 0
 

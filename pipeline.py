@@ -24,7 +24,7 @@ from .processes import Processes, launched
 from .recipe import Recipe
 from .slots import Slot, obtain
 from .tasks import data as rows
-from .tasks import kinds
+from .tasks import kinds, triples
 from .tasks.encoding import Encoder
 from .tasks.task import Answers, Encoded, Task
 
@@ -62,11 +62,16 @@ class Context:
         return task
 
     @property
-    def source(self) -> Path | str:
-        """Where the teacher starts from: what was pre-trained here, or the checkpoint that the recipe names."""
+    def origin(self) -> Path | str:
+        """Where the road starts: what was pre-trained here, or the checkpoint that the recipe names."""
         from .teachers import checkpoint
 
         return self.out / PRETRAIN.folder if self.recipe.pretrain else checkpoint.locate(self.recipe.teacher.model)
+
+    @property
+    def source(self) -> Path | str:
+        """Where the teacher starts from: the origin, or what it became with a knowledge graph."""
+        return self.out / KNOWLEDGE.folder if self.recipe.knowledge else self.origin
 
     def trained_task(self, *, held: bool = True) -> Task:
         """The task of the training rows, and of those that were held out of them."""
@@ -172,6 +177,21 @@ def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
     assert spec is not None
     context.processes.call()
     return pretrain.pretrain(spec, seed, folder, context.progress, context.processes)
+
+
+def _knowledge_inputs(context: Context) -> Any:
+    from .teachers import checkpoint, fusion
+
+    assert context.recipe.knowledge is not None
+    weights = checkpoint.digest(context.origin)
+    return {**fusion.inputs(context.recipe.knowledge), "weights": weights, "seed": context.recipe.seed}
+
+
+def _knowledge(context: Context, folder: Path) -> dict[str, Any]:
+    from .teachers import fusion
+
+    assert context.recipe.knowledge is not None
+    return fusion.fuse(context.recipe.knowledge, context.origin, context.recipe.seed, folder, context.progress)
 
 
 def _teach_inputs(context: Context) -> Any:
@@ -298,8 +318,12 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
 PRETRAIN = Stage(
     "pretrain", "pretrained", 1, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
 )
+KNOWLEDGE = Stage(
+    "knowledge", "fused", 1, (), _knowledge_inputs, _knowledge, wanted=lambda spec: spec.knowledge is not None
+)
 STAGES = (
     PRETRAIN,
+    KNOWLEDGE,
     Stage("teach", "teacher", 2, (), _teach_inputs, _teach),
     Stage("distil", "student", 2, ("teach",), _distil_inputs, _distil),
     Stage("export", "artefacts", 1, ("teach", "distil"), _export_inputs, _export),
@@ -309,7 +333,7 @@ STAGES = (
 )
 
 
-TRAINED = ("pretrain", "teach", "distil")  # the stages that end with a model folder
+TRAINED = ("pretrain", "knowledge", "teach", "distil")  # the stages that end with a model folder
 
 
 def run(
@@ -395,6 +419,8 @@ def _prepare(context: Context, until: str) -> None:
     _settle(context.recipe)
     for examples in context.data.splits().values():
         context.task.check(examples)
+    if context.recipe.knowledge:
+        triples.load(context.recipe.knowledge.graph)
     write_text(context.out / "recipe.yaml", recipe.dump(context.recipe))
 
 

@@ -154,6 +154,10 @@ def assemble(
 def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
     """Conditions that a reader must know."""
     notes = [f"not measured: {line}" for line in results.get("measure", {}).get("failures", [])]
+    if "knowledge" in results:
+        fused = results["knowledge"]
+        found = ", ".join(f"{name} {100 * scores['mrr']:.1f}" for name, scores in fused["links"].items())
+        notes += [f"links, filtered MRR over {fused['ranked']} held-out triples: {found}", *fused["remarks"]]
     notes += results["teach"].get("remarks", [])
     for split, count in results["teach"]["truncated"].items():
         if count:

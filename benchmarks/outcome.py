@@ -79,6 +79,17 @@ def study(found: StudyRecord, folder: Path) -> Iterator[Table | str]:
     yield escape(str(folder / "study.json"))
 
 
+def knowledge(results: dict[str, Any]) -> Iterator[Table | str]:
+    """What a teacher learnt of a graph: link prediction before, after and by TransE; then what was skipped."""
+    rows = table("links", "MRR", "Hits@1", "Hits@3", "Hits@10")
+    rows.caption = f"filtered, {results['ranked']} of {results['rows']['dev']} held-out triples"
+    for name, scores in results["links"].items():
+        rows.add_row(name, *(f"{100 * scores[metric]:.2f}" for metric in ("mrr", "hits@1", "hits@3", "hits@10")))
+    yield rows
+    for remark in results["remarks"]:
+        yield escape(remark)
+
+
 def _name(model: Model, choice: str | None) -> str:
     """The file, or whose PyTorch model it is; the chosen one stands out."""
     name = escape(model.name if model.role == "artefact" else f"{model.name} (PyTorch)")

@@ -21,18 +21,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from .. import training
 from ..errors import AttarError
-from ..recipe import Optimization, Positive, Weight
+from ..recipe import Fuse, Optimization
 from ..tasks import batching, lama, triples
 from ..tasks.encoding import Arrays, Features, collate
 from ..tasks.triples import Floats, Graph, Triples
@@ -42,16 +40,6 @@ from .objectives.knowledge import Fusion, corrupt, entity_states, knowledge_loss
 
 Mask = Callable[[Arrays], tuple[Arrays, npt.NDArray[np.int64]]]  # batch -> masked batch, labels (−100: not asked)
 NEW_HEAD = re.compile(r"^(cls|lm_head|predictions|vocab_\w+|generator_\w+)\.")
-
-
-class Plan(Optimization):
-    """How text and triples are learnt together; an epoch is all text, and the last weights stay."""
-
-    weight: Weight = Field(1.0, description="of the triples' loss beside the masked pieces'; 0 learns the text alone")
-    triples: Positive = Field(32, description="true triples in a step")
-    negatives: Positive = Field(1, description="false triples for each true one")
-    margin: float = Field(4.0, gt=0)
-    norm: Literal[1, 2] = Field(2, description="distance: L1 (KEPLER) or L2; the margin of L1 must grow with the width")
 
 
 @dataclass(frozen=True)
@@ -113,7 +101,7 @@ def fuse(
     graph: Graph,
     entities: Sequence[Features],
     corpus: Corpus,
-    plan: Plan,
+    plan: Fuse,
     *,
     seed: int,
     folder: Path,

@@ -88,7 +88,8 @@ def _origin(spec: recipe.Recipe) -> str:
     name = spec.pretrain.shape if spec.pretrain else spec.teacher.model
     if spec.teacher.start == "random":
         return f"{name}, random weights"
-    return f"{name}, pre-trained here" if spec.pretrain else name
+    name = f"{name}, pre-trained here" if spec.pretrain else name
+    return f"{name}, fused with a knowledge graph here" if spec.knowledge else name
 
 
 def begin(spec: recipe.Teacher, source: Path | str, task: Task, folder: Path) -> PreTrainedModel:

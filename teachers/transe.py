@@ -10,33 +10,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import training
-from ..recipe import Optimization, Positive, Weight
+from ..recipe import TransE
 from ..tasks import triples
 from ..tasks.triples import Graph
 from .objectives.knowledge import corrupt, distance
-
-
-class Plan(Optimization):
-    """How TransE learns; an epoch is all training triples, and the last weights stay."""
-
-    epochs: int = Field(100, ge=0)
-    batch_size: Positive = 2048
-    learning_rate: float = Field(0.01, gt=0)
-    weight_decay: Weight = 0.0
-    dimension: Positive = 100
-    margin: float = Field(1.0, gt=0)
-    norm: Literal[1, 2] = Field(2, description="distance: L1 or L2; the margin of L1 must grow with the dimension")
-    negatives: Positive = Field(8, description="false triples for each true one")
 
 
 class Translation(nn.Module):
@@ -71,7 +56,12 @@ def margin_loss(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
 
 
 def learn(
-    graph: Graph, plan: Plan, *, seed: int, folder: Path, progress: training.Progress = lambda what, done, remark: None
+    graph: Graph,
+    plan: TransE,
+    *,
+    seed: int,
+    folder: Path,
+    progress: training.Progress = lambda what, done, remark: None,
 ) -> tuple[Translation, training.State]:
     """Train the tables on the graph's `train` split; checkpoints live in `folder`."""
     torch.manual_seed(seed)
@@ -88,7 +78,7 @@ def learn(
     return model, training.fit(job)
 
 
-def links(model: Translation, graph: Graph, split: str, norm: int) -> dict[str, float]:
-    """Filtered link prediction on a held-out split (`tasks.triples`)."""
+def links(model: Translation, graph: Graph, split: str, norm: int, limit: int | None = None) -> dict[str, float]:
+    """Filtered link prediction on the first `limit` triples of a held-out split (`tasks.triples`)."""
     score = triples.translation_score(*model.tables(), norm)
-    return triples.link_prediction(graph.splits[split], graph.known, score, len(graph.entities))
+    return triples.link_prediction(graph.splits[split][:limit], graph.known, score, len(graph.entities))

@@ -244,7 +244,7 @@ def composed(groups: int = 20, held: int = 6) -> Graph:
 def test_transe_learns_what_translations_can_say(tmp_path: Path, norm: int) -> None:
     made = composed()
     scale = {"dimension": 16, "margin": 4.0} if norm == 1 else {"dimension": 12, "margin": 1.0}
-    plan = transe.Plan.model_validate({"epochs": 300, "batch_size": 64, "learning_rate": 0.02, "norm": norm, **scale})
+    plan = recipe.TransE.model_validate({"epochs": 300, "batch_size": 64, "learning_rate": 0.02, "norm": norm, **scale})
     untrained, _ = transe.learn(made, plan.model_copy(update={"epochs": 0}), seed=1, folder=tmp_path / "none")
     model, state = transe.learn(made, plan, seed=1, folder=tmp_path / "all")
     assert transe.links(untrained, made, "dev", norm)["mrr"] < 0.3
@@ -257,7 +257,7 @@ def test_transe_learns_what_translations_can_say(tmp_path: Path, norm: int) -> N
 
 
 def test_transe_depends_on_its_seed_alone(tmp_path: Path) -> None:
-    plan = transe.Plan.model_validate({"epochs": 2, "batch_size": 16, "dimension": 8})
+    plan = recipe.TransE.model_validate({"epochs": 2, "batch_size": 16, "dimension": 8})
     tables = [
         transe.learn(composed(), plan, seed=seed, folder=tmp_path / str(n))[0].tables()[0]
         for n, seed in enumerate([3, 3, 4])
@@ -267,7 +267,7 @@ def test_transe_depends_on_its_seed_alone(tmp_path: Path) -> None:
 
 # fusion
 
-PLAN = knowledge.Plan.model_validate(
+PLAN = recipe.Fuse.model_validate(
     {"epochs": 60, "batch_size": 16, "learning_rate": 1e-2, "triples": 21, "negatives": 4, "margin": 4.0}
 )
 
