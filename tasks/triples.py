@@ -128,7 +128,8 @@ def _rows(path: Path) -> list[Row]:
         empty = next((name for name in COLUMNS if not cells[name].strip()), "")
         if empty:
             raise AttarError(f"the column {empty!r} holds no text", where=where)
-        rows.append(Row(*(cells[name].strip() for name in COLUMNS), where))
+        head, relation, tail = (cells[name].strip() for name in COLUMNS)
+        rows.append(Row(head, relation, tail, where))
     return rows
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import recipe, training
-from ..files import locked, value_digest
+from ..files import file_digest, locked, value_digest
 from ..slots import Slot, obtain
-from ..tasks import lama
-from ..tasks.encoding import Encoder
+from ..tasks import lama, triples
+from ..tasks.encoding import Encoder, Features
 from . import checkpoint, fusion, knowledge, masked_text
 
 Scores = dict[str, float]
@@ -48,9 +48,10 @@ def links(
     `mrr`, `mr` and `hits@1/3/10`; a relation is the mean of t − h over its training triples.
     """
     found = []
+    read: dict[str, tuple[triples.Graph, list[Features]]] = {}  # once for all models of one vocabulary
     for folder in folders:
-        encoder = Encoder(folder / "tokenizer.json", entity_length)
-        known, entities = fusion.read(graph, encoder)
+        encoder, vocabulary = Encoder(folder / "tokenizer.json", entity_length), file_digest(folder / "tokenizer.json")
+        known, entities = read[vocabulary] = read.get(vocabulary) or fusion.read(graph, encoder)
         model, _ = knowledge.masked_lm(folder)
         model.to(training.device())
         found.append(knowledge.links(model, known, entities, encoder.pad_id, fusion.SPLIT, norm=norm, limit=limit))
