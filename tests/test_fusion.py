@@ -101,6 +101,9 @@ def test_a_fused_teacher_is_a_stock_folder(home: Path, run: pipeline.Context) ->
     assert any("layer.1." in name for name in changed)  # the encoder learnt, all the way up
     assert run.results["teach"]["licence"] == "MIT (model card)"
     assert run.results["teach"]["source"].endswith("fused with a knowledge graph here")
+    record = json.loads((run.out / "run.json").read_text("utf-8"))
+    assert [one["stage"] for one in record["training"]] == ["knowledge", "knowledge", "teach", "distil"]
+    assert record["notes"][0].startswith("links, filtered MRR over 2 held-out triples: before ")
 
 
 def test_the_graph_costs_the_phone_nothing(home: Path, run: pipeline.Context) -> None:
