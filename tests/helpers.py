@@ -11,6 +11,8 @@ import pytest
 
 DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+PATIENCE = 900.0  # seconds after which a child process hangs; a busy machine is no reason to fail
+
 # Words, their slots in BIO and the intent.
 TAGGED = [
     ("turn on the lights in the kitchen", "O O O B-device O O B-room", "lights"),

@@ -19,7 +19,7 @@ from attar.export import litert, onnx, ort_format, parity, sizes
 from attar.export.manifest import Input
 from attar.export.runtimes import open_model
 from attar.tasks.encoding import Features, collate
-from helpers import made_once
+from helpers import PATIENCE, made_once
 
 FAMILIES = ("bert", "distilbert", "electra", "roberta")
 VOCABULARY, LENGTH = 4000, 16
@@ -276,7 +276,7 @@ def test_another_process_writes_the_same_bytes_and_not_a_word(
 ) -> None:
     here = artefacts("distilbert", tmp_path_factory).folder
     command = [sys.executable, "-c", AGAIN, str(here), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     for file in ("fp32.onnx", "fp32.tflite"):
         digests = {hashlib.sha256((folder / file).read_bytes()).hexdigest() for folder in (here, tmp_path)}
         assert len(digests) == 1, file

@@ -35,8 +35,6 @@ from transformers import (
 )
 
 CONTEXT = " ".join(SENTENCES)
-
-
 ROOMS = ["kitchen", "bedroom", "mountains"]
 
 
@@ -74,7 +72,7 @@ def score(model: PreTrainedModel, task: ReadingTask, rows: EncodedWindows, pad_i
 def about_rooms(count: int, seed: int) -> list[Question]:
     """Random words with one room among them, which is the answer."""
     chooser = random.Random(seed)
-    filler = ["light", "music", "warm", "please", "silent", "evening", "song", "turn", "down", "play"]
+    filler = ["light", "music", "warm", "please", "quiet", "evening", "song", "turn", "down", "play"]
     questions = []
     for number in range(count):
         words = chooser.choices(filler, k=chooser.randint(5, 12))
@@ -203,7 +201,7 @@ def test_it_learns_where_the_answer_is(tmp_path: Path) -> None:
     encoder = Encoder(tiny_tokenizer(tmp_path), 32)
     model = bert(tmp_path / "tokenizer.json")
     train, dev = about_rooms(160, 1), about_rooms(40, 2)
-    dev += [Question(f"none {n}", "which room", "silent music please", impossible=True) for n in range(3)]
+    dev += [Question(f"none {n}", "which room", "quiet music please", impossible=True) for n in range(3)]
     train += [Question(f"none {n}", "which room", "turn down the song", impossible=True) for n in range(8)]
     task = reading(train)
     rows, dev_rows = task.encode(train, encoder), task.encode(dev, encoder)
