@@ -1,5 +1,7 @@
 # make demo    the whole road on the embedded task      make test    the tests      make lint    what CI checks beside them
-# Each builds its own environment in .venv on first use; PYTHON chooses the interpreter (3.10-3.12).
+# Each builds its own environment in .venv on first use; PYTHON chooses the interpreter (3.10-3.12), WORKERS how many
+# processes share the tests.
+WORKERS ?= 2
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
@@ -12,7 +14,7 @@ demo: $(READY)
 	$(BIN)/attar compress recipes/assistant.yaml
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..errors import AttarError
 from ..files import read_json
+from .table import unicode
 
 
 class Answer(NamedTuple):
@@ -203,9 +204,4 @@ def _words(row: dict[str, Any], name: str, where: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
         raise AttarError(f"no words in {name!r}", where=where)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        what = f"{name!r} holds a character that is not Unicode (a lone surrogate)"
-        raise AttarError(what, where=where) from None
-    return value
+    return unicode(value, name, where)

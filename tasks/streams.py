@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import AttarError, nearest
 from ..files import explain_os_errors
+from .table import unicode
 
 LONGEST = 1 << 20  # bytes of a line that are read at once, characters of a passage
 LONGEST_ROW = 1 << 26  # bytes of a row, which must be held to be parsed
@@ -176,18 +177,7 @@ def _column(row: dict[str, Any], names: Sequence[str], where: str) -> str:
     text = row[name]
     if text is not None and not isinstance(text, str):
         raise AttarError(f"the column {name!r} holds no text", where=where)
-    if text and not _is_unicode(text):
-        raise AttarError(f"the column {name!r} holds a character that is not Unicode (a lone surrogate)", where=where)
-    return text or ""
-
-
-def _is_unicode(text: str) -> bool:
-    """JSON can write half of a surrogate pair, which no tokenizer and no file can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return unicode(text, name, where) if text else ""
 
 
 def _decode(data: bytes, path: Path, number: int) -> str:

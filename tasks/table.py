@@ -219,11 +219,11 @@ def _label(row: dict[str, Any], column: str, where: str) -> str:
     return unicode(str(value).strip(), column, where)
 
 
-def unicode(value: str, column: str, where: str) -> str:
-    """JSON can write half of a surrogate pair, which no tokenizer and no file can hold."""
+def unicode(value: str, name: str, where: str) -> str:
+    """The value; JSON can write half of a surrogate pair, which no tokenizer and no file can hold."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        what = f"the column {column!r} holds a character that is not Unicode (a lone surrogate)"
+        what = f"{name!r} holds a character that is not Unicode (a lone surrogate)"
         raise AttarError(what, where=where) from None
     return value

@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch counts the cores: every worker is one of them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from attar.export.manifest import Artefact, Manifest, TaskCard, TokenizerCard
+from helpers import made_once
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import BertConfig
+
+# A busy machine fails no test by time; in CI (`CI` is set) hypothesis draws the same examples each time.
+settings.register_profile("attar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("attar")
 
 LABELS = ["lights", "music", "weather"]
 SENTENCES = [
@@ -24,47 +37,71 @@ SENTENCES = [
     "switch every light in the house off now please",
     "what is the forecast for the weekend, sun or snow?",
 ]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MAX_LENGTH = 32
 TOLERANCE = 1e-3
 
 
 def tiny_tokenizer(folder: Path) -> Path:
     """Train a WordPiece tokenizer of about 200 pieces with BERT's special pieces; gives `tokenizer.json`."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import processors, trainers
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    # Left to the library, `##` characters are numbered by chance, and ties broken by those numbers: they come first.
+    letters = sorted({f"##{letter}" for sentence in SENTENCES for letter in sentence if letter.isalpha()})
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=[*SPECIAL, *letters], show_progress=False)
+    trained = word_tokenizer([])
+    trained.train_from_iterator(SENTENCES, trainer)
+    numbers = trained.get_vocab()
+    tokenizer = word_tokenizer(sorted(numbers.keys() - set(SPECIAL), key=numbers.__getitem__))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))],
+        special_tokens=[(piece, tokenizer.token_to_id(piece)) for piece in ("[CLS]", "[SEP]")],
     )
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder / "tokenizer.json"
 
 
+def word_tokenizer(words: list[str], special: list[str] = SPECIAL) -> Tokenizer:
+    """A WordPiece tokenizer of the special pieces and then the given ones; texts get [CLS] and [SEP]."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    pieces = {piece: number for number, piece in enumerate([*special, *words])}
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(special)
+    ends = [(piece, pieces[piece]) for piece in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return tokenizer
+
+
+def save_words(tokenizer: Tokenizer, folder: Path) -> None:
+    """Save a WordPiece tokenizer beside a model, as `AutoTokenizer` reads it."""
+    from transformers import PreTrainedTokenizerFast
+
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token="[MASK]", **special).save_pretrained(folder)
+
+
+def tiny_config(pieces: int, layers: int = 2, hidden: int = 32, **changes: Any) -> BertConfig:
+    """The shape of a small BERT."""
+    from transformers import BertConfig
+
+    sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": 4}
+    sizes |= {"intermediate_size": 2 * hidden, "max_position_embeddings": 64}
+    return BertConfig(vocab_size=pieces, **(sizes | changes))
+
+
 def tiny_teacher(folder: Path, layers: int = 2, hidden: int = 32, labels: int = len(LABELS), seed: int = 0) -> Path:
     """Save a small random BERT classifier with its tokenizer; every weight, biases too, is its own."""
     import torch
     from tokenizers import Tokenizer
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import BertForSequenceClassification
 
     words = Tokenizer.from_file(str(tiny_tokenizer(folder)))
-    config = BertConfig(
-        vocab_size=words.get_vocab_size(),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        intermediate_size=2 * hidden,
-        max_position_embeddings=64,
-        num_labels=labels,
-        pad_token_id=words.token_to_id("[PAD]"),
-    )
+    config = tiny_config(words.get_vocab_size(), layers, hidden, num_labels=labels)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         model = BertForSequenceClassification(config).eval()
@@ -73,8 +110,7 @@ def tiny_teacher(folder: Path, layers: int = 2, hidden: int = 32, labels: int = 
         ids = [torch.tensor([words.encode(sentence).ids]) for sentence in SENTENCES]
         model.classifier.bias.sub_(torch.cat([model(row).logits for row in ids]).mean(0))  # no label always wins
     model.save_pretrained(folder)
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=words, mask_token="[MASK]", **special).save_pretrained(folder)
+    save_words(words, folder)
     return folder
 
 
@@ -130,7 +166,7 @@ def tiny_bundle(folder: Path, teacher: Path, files: dict[str, Path], task: TaskC
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved tiny classifier with three labels; do not write into it."""
-    return tiny_teacher(tmp_path_factory.mktemp("teacher") / "model")
+    return made_once(tmp_path_factory, "teacher", tiny_teacher)
 
 
 @pytest.fixture(scope="session")
@@ -138,9 +174,8 @@ def onnx_file(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny classifier as ONNX in fp32."""
     from attar.export.onnx import export_fp32
 
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_fp32(teacher, path)
-    return path
+    made = made_once(tmp_path_factory, "onnx", lambda folder: export_fp32(teacher, folder / "model.onnx"))
+    return made / "model.onnx"
 
 
 @pytest.fixture(scope="session")
@@ -148,18 +183,19 @@ def ort_file(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same in onnxruntime's own format, saved by the runtime itself."""
     import onnxruntime
 
-    path = tmp_path_factory.mktemp("ort") / "model.ort"
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(path)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.add_session_config_entry("session.save_model_format", "ORT")
-    onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
-    return path
+    def make(folder: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(folder / "model.ort")
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+
+    return made_once(tmp_path_factory, "ort", make) / "model.ort"
 
 
 @pytest.fixture(scope="session")
 def bundle_folder(teacher: Path, onnx_file: Path, ort_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole bundle with two artefacts; copy it before you damage it."""
-    folder = tmp_path_factory.mktemp("bundles") / "tiny" / "bundle"
-    tiny_bundle(folder, teacher, {"model.onnx": onnx_file, "model.ort": ort_file})
-    return folder
+    files = {"model.onnx": onnx_file, "model.ort": ort_file}
+    inner = Path("tiny", "bundle")
+    return made_once(tmp_path_factory, "bundles", lambda made: tiny_bundle(made / inner, teacher, files)) / inner

@@ -2,17 +2,15 @@
 
 import itertools
 import json
-import os
 from pathlib import Path
 
 import pytest
 from attar.errors import AttarError
 from attar.tasks import bio
 from attar.tasks.bio import Span
+from helpers import data_set
 from hypothesis import given
 from hypothesis import strategies as st
-
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 labels = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), max_size=9)
 
@@ -189,9 +187,7 @@ def test_words_hold_every_sign_but_spaces(text: str) -> None:
     ],
 )
 def test_real_data_sets(name: str, rows: int, intents: int | None, kinds: int | None) -> None:
-    if not (DATA / name).is_file():
-        pytest.skip(f"{name} of ATTAR_DATA is not here")
-    found = bio.read(DATA / name)
+    found = bio.read(data_set(name))
     assert len(found) == rows
     if intents:
         assert len({row.intent for row in found}) == intents

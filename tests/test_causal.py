@@ -98,7 +98,7 @@ def test_a_likelihood_is_the_sum_of_log_softmax(lm: causal.Causal) -> None:
 PIECES = st.lists(st.integers(1, 300), min_size=1, max_size=POSITIONS // 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(PIECES, PIECES), min_size=1, max_size=6), st.integers(1, 4))
 def test_padding_changes_nothing(lm: causal.Causal, rows: list[causal.Row], batch_size: int) -> None:
     batched = causal.score(lm, rows, batch_size)
@@ -137,7 +137,7 @@ def test_lengths_for_the_mean(lm: causal.Causal) -> None:
     assert found.by("characters") == found.total / 10
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(WORDS), min_size=2, max_size=9), st.data())
 def test_a_text_cut_at_a_blank_has_the_same_pieces(lm: causal.Causal, words: list[str], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(words) - 1))
@@ -164,7 +164,7 @@ def test_nothing_to_score(tmp_path: Path, lm: causal.Causal) -> None:
         causal.log_likelihoods(lm, [("a \ud83d", " b")])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_a_uniform_model_is_as_perplexed_as_its_vocabulary_is_large(lm: causal.Causal, data: st.DataObject) -> None:
     window = data.draw(st.integers(1, POSITIONS))

@@ -1,7 +1,6 @@
 """Multiple choice: five file forms, every bad row told with its file and row, pairs and accuracy."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,14 @@ from attar.tasks import choice, choice_files
 from attar.tasks.choice import Question
 from attar.tasks.choice_files import Columns
 from attar.tasks.encoding import Encoder
+from helpers import data_set, written
 from hypothesis import given
 from hypothesis import strategies as st
-
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def ai2(*texts: str, key: str = "A", stem: str = "where do you keep milk cold?") -> str:
     choices = [{"label": "ABCDE"[place], "text": text} for place, text in enumerate(texts)]
     return json.dumps({"answerKey": key, "question": {"stem": stem, "choices": choices}})
-
-
-def written(path: Path, text: str) -> Path:
-    path.write_text(text, "utf-8")
-    return path
 
 
 def test_commonsenseqa_and_arc_as_jsonl(tmp_path: Path) -> None:
@@ -186,9 +179,7 @@ def test_the_answer_has_the_largest_score_of_its_question(table: list[list[float
     ],
 )
 def test_real_data_sets(name: str, kind: choice_files.Format, rows: int, skipped: int) -> None:
-    if not (DATA / name).is_file():
-        pytest.skip(f"{name} of ATTAR_DATA is not here")
-    found = choice_files.read(DATA / name, kind, bad="skip")
+    found = choice_files.read(data_set(name), kind, bad="skip")
     assert len(found.rows) + len(found.skipped) == rows
     assert len(found.skipped) == skipped
     usual = 5 if kind == "commonsenseqa" else 4

@@ -12,10 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from attar import __version__, cli
 from attar.benchmarks import record
 from conftest import LABELS, SENTENCES
+from helpers import PATIENCE
 
 Capture = pytest.CaptureFixture[str]
 
@@ -196,9 +198,11 @@ def test_our_own_mistake_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatc
 
 def test_control_c_is_a_short_line(bundle_folder: Path) -> None:
     child = process("bench", bundle_folder, "--queries", 100_000, "--length", 8)
-    time.sleep(2.5)  # it is timing by now, or still loading: both must end the same way
+    while not psutil.Process(child.pid).children():  # the worker that loads the model and then times it
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=30)
+    _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130 and said == "attar: interrupted\n"
 
 
@@ -209,5 +213,5 @@ def test_a_reader_that_has_enough_ends_the_program_quietly(bundle_folder: Path, 
     assert child.stdout is not None and child.stderr is not None
     assert child.stdout.readline()
     child.stdout.close()
-    assert child.wait(timeout=60) == 0 and child.stderr.read() == ""
+    assert child.wait(timeout=PATIENCE) == 0 and child.stderr.read() == ""
     child.stderr.close()

@@ -21,12 +21,10 @@ from attar.tasks.corpus import Corpus
 from attar.tasks.sentences import LONGEST_SENTENCE, sentences
 from attar.teachers.vocabulary import bpe
 from conftest import tiny_tokenizer
+from helpers import data_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
-
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "openstax").is_dir(), reason="the data sets of ATTAR_DATA are not here")
 
 HOUSE = """The kettle sings. Nobody hears
 it, for the music is loud!
@@ -73,7 +71,6 @@ def test_where_sentences_end(passage: str, wanted: list[str]) -> None:
     assert sentences(passage) == wanted
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("aB.!?…。\"'()1가é", min_size=1, max_size=12), min_size=1, max_size=300))
 def test_sentences_joined_are_the_passage(words: list[str]) -> None:
     passage = " ".join(words)
@@ -231,7 +228,7 @@ def test_byte_level_pieces_are_those_of_the_whole_text(tmp_path: Path, byte_leve
     assert built.span(0, built.sentences).dtype == np.uint16 and built.pieces == sum(map(len, wanted))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.text("ab.!? \n'\"é가1", max_size=80), min_size=1, max_size=20))
 def test_any_text_keeps_its_pieces(texts: list[str]) -> None:
     import tempfile
@@ -421,9 +418,8 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     assert max(reading) < 100_000
 
 
-@needs_data
 def test_published_text_reads_without_loss() -> None:
-    corpus = Corpus(DATA / "openstax" / "introduction-philosophy.txt.xz")
+    corpus = Corpus(data_set("openstax/introduction-philosophy.txt.xz"))
     (document,) = corpus.documents()
     found = [sentences(passage) for passage, _ in zip(document.passages, range(2000), strict=False)]
     lengths = [len(sentence) for passage in found for sentence in passage]

@@ -12,6 +12,7 @@ from attar.tasks.table import Example
 from attar.tasks.text import TextTask
 from attar.teachers import heads
 from conftest import LABELS, SENTENCES, tiny_teacher
+from helpers import silent
 from safetensors.numpy import load_file
 from scipy.special import log_softmax
 
@@ -33,7 +34,7 @@ def pair(folder: Path, seed: int = 0, **student: object) -> distil.Pair:
     rows = task.encode(ROWS, encoder)
     layers = distil.resolve(spec.layer_map, spec.layers or 2, 4)
     built = students.build(teacher, spec)
-    return distil.Pair(teacher, built, layers, rows, rows, task, encoder.pad_id, seed, lambda what, done, remark: None)
+    return distil.Pair(teacher, built, layers, rows, rows, task, encoder.pad_id, seed, silent)
 
 
 def learn_layers(found: distil.Pair, folder: Path, **plan: object) -> list[dict[str, float]]:

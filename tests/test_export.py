@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from attar.export import litert, onnx, ort_format, parity, sizes
 from attar.export.manifest import Input
 from attar.export.runtimes import open_model
 from attar.tasks.encoding import Features, collate
+from helpers import PATIENCE, made_once
 
 FAMILIES = ("bert", "distilbert", "electra", "roberta")
 VOCABULARY, LENGTH = 4000, 16
@@ -113,24 +115,33 @@ _made: dict[str, Exported] = {}
 def artefacts(family: str, factory: pytest.TempPathFactory) -> Exported:
     """Every artefact of a family, made once for all test files; do not write into its folder."""
     if family not in _made:
-        _made[family] = _make(family, factory.mktemp(family))
+        folder = made_once(factory, family, lambda folder: _make(family, folder))
+        told = json.loads(_inputs_of(folder).read_text("utf-8"))
+        inputs = {form: [Input.model_validate(one) for one in ones] for form, ones in told.items()}
+        features = texts()
+        logits = np.concatenate([torch_logits(folder, collate([row], PAD.get(family, 0))) for row in features])
+        _made[family] = Exported(family, folder, inputs, features, logits)
     return _made[family]
 
 
-def _make(family: str, folder: Path) -> Exported:
+def _inputs_of(folder: Path) -> Path:
+    """Where it is kept what the exports said; not in the folder, which holds artefacts alone."""
+    return folder.with_name(f"{folder.name}-inputs.json")
+
+
+def _make(family: str, folder: Path) -> None:
     tiny_model(family, folder)
     inputs = {
         "onnx": onnx.export_fp32(folder, folder / "fp32.onnx"),
         "tflite": litert.export_fp32(folder, folder / "fp32.tflite", LENGTH),
     }
+    told = {form: [one.model_dump() for one in ones] for form, ones in inputs.items()}
+    _inputs_of(folder).write_text(json.dumps(told), "utf-8")
     quantization.onnx_dynamic_int8(folder / "fp32.onnx", folder / "int8.onnx")
     quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-litert.tflite", "litert")
     quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-old.tflite", "tflite-runtime")
     ort_format.convert(folder / "fp32.onnx", folder / "fp32.ort")
     ort_format.convert(folder / "int8.onnx", folder / "int8.ort")
-    features = texts()
-    logits = np.concatenate([torch_logits(folder, collate([row], PAD.get(family, 0))) for row in features])
-    return Exported(family, folder, inputs, features, logits)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -265,7 +276,7 @@ def test_another_process_writes_the_same_bytes_and_not_a_word(
 ) -> None:
     here = artefacts("distilbert", tmp_path_factory).folder
     command = [sys.executable, "-c", AGAIN, str(here), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     for file in ("fp32.onnx", "fp32.tflite"):
         digests = {hashlib.sha256((folder / file).read_bytes()).hexdigest() for folder in (here, tmp_path)}
         assert len(digests) == 1, file

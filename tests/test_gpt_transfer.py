@@ -173,7 +173,7 @@ def test_similarity_is_the_stock_model_in_both_orders(one: Tiny) -> None:
 PHRASE = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(PHRASE, PHRASE), min_size=1, max_size=5))
 def test_similarity_has_no_order(one: Tiny, pairs: list[tuple[str, str]]) -> None:
     task, _ = rows_of("similarity")

@@ -89,7 +89,7 @@ def test_our_reader_agrees_with_onnx(onnx_file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["onnx_file", "ort_file"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_file_is_one_clear_line(
     kind: str,

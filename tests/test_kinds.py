@@ -1,7 +1,6 @@
 """Slots with intents and multiple choice as a recipe states them: from their files to a student with the same head."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,10 @@ from attar.errors import AttarError, UsageError
 from attar.recipe import Recipe, Task
 from attar.tasks import data
 from attar.teachers import heads
+from helpers import TAGGED, data_set, parallel
 from transformers import AutoConfig
 
-SLOTS = [
-    ("turn on the lights in the kitchen", "O O O B-device O O B-room", "lights"),
-    ("switch every light in the house off", "O O B-device O O B-room O", "lights"),
-    ("make the bedroom lamp a little brighter", "O O B-room B-device O O O", "lights"),
-    ("play some quiet music for the evening", "O O B-mood B-item O O B-time", "music"),
-    ("play the song", "O O B-item", "music"),
-    ("how warm is it outside this morning", "O B-kind O O O B-time I-time", "weather"),
-]
+SLOTS = [TAGGED[number] for number in (0, 1, 2, 3, 5, 7)]
 CHOICES = [
     ("turn on", ["the lights", "the forecast"], "A"),
     ("play some", ["snow", "quiet music", "morning"], "B"),
@@ -30,13 +23,6 @@ CHOICES = [
     ("how warm is", ["the song", "it outside"], "B"),
     ("what is the", ["forecast", "switch off", "turn on"], "A"),
 ]
-
-
-def parallel(folder: Path, name: str, rows: list[tuple[str, str, str]]) -> dict[str, str]:
-    """Write rows as seq.in, seq.out and label."""
-    for column, ending in enumerate(("seq.in", "seq.out", "label")):
-        (folder / f"{name}.{ending}").write_text("".join(f"{row[column]}\n" for row in rows), "utf-8")
-    return {"path": str(folder / f"{name}.seq.in"), "format": "parallel"}
 
 
 def asked(folder: Path, name: str, rows: list[tuple[str, list[str], str]]) -> dict[str, str]:
@@ -182,10 +168,7 @@ def test_what_does_not_belong_to_the_kind_is_refused(task: dict[str, Any], words
 
 @pytest.mark.parametrize(("name", "train", "dev"), [("snips", 13084, 700), ("commonsenseqa", 8767, 974)])
 def test_ready_recipes_read_their_data(monkeypatch: pytest.MonkeyPatch, name: str, train: int, dev: int) -> None:
-    folder = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not (folder / name).is_dir():
-        pytest.skip(f"{name} of ATTAR_DATA is not here")
-    monkeypatch.setenv("ATTAR_DATA", str(folder))
+    monkeypatch.setenv("ATTAR_DATA", str(data_set(name).parent))
     spec = recipe_file.load(Path(name))
     found = data.load(spec.task, spec.seed)
     assert (len(found.train), len(found.dev)) == (train, dev)

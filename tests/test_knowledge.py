@@ -17,56 +17,35 @@ from attar.tasks.triples import Files, Graph
 from attar.teachers import checkpoint, knowledge, sharing, transe
 from attar.teachers.objectives.heads import piece_logits
 from attar.teachers.objectives.knowledge import Fusion, corrupt, distance, knowledge_loss, masked_loss
+from conftest import SPECIAL, save_words, tiny_config, word_tokenizer
+from helpers import Stop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, BertConfig
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 PEOPLE = ["anna", "bert", "clara", "david", "emma", "felix", "greta", "hugo"]
 TOWNS = ["paris", "rome", "oslo", "berlin", "lisbon", "vienna", "dublin", "prague"]
 LANDS = ["france", "italy", "norway", "germany", "portugal", "austria", "ireland", "bohemia"]
 TEXT = [f"{person} lives in {town} ." for person, town in zip(PEOPLE, TOWNS, strict=True)]
 TEXT += [f"the town of {town} is in {land} ." for town, land in zip(TOWNS, LANDS, strict=True)]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LENGTH = 16
 
 
 def vocabulary() -> list[str]:
-    return [*SPECIAL, *sorted({word for text in TEXT for word in text.split()}), "near", "far"]
+    return [*sorted({word for text in TEXT for word in text.split()}), "near", "far"]
 
 
 def tiny_folder(folder: Path, masked: bool = True) -> Path:
     """A tiny BERT with its tokenizer, with a masked-LM head or with a classifier's."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    pieces = {piece: number for number, piece in enumerate(vocabulary())}
-    words = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
-    words.normalizer = normalizers.BertNormalizer()
-    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    words.add_special_tokens(SPECIAL)
-    ends = [(piece, pieces[piece]) for piece in ("[CLS]", "[SEP]")]
-    words.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=words, mask_token="[MASK]", **special).save_pretrained(folder)
+    words = word_tokenizer(vocabulary())
+    save_words(words, folder)
     kind = AutoModelForMaskedLM if masked else AutoModelForSequenceClassification
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        kind.from_config(tiny_config(len(pieces))).save_pretrained(folder)
+        kind.from_config(tiny_config(words.get_vocab_size(), max_position_embeddings=32)).save_pretrained(folder)
     return folder
-
-
-def tiny_config(pieces: int) -> BertConfig:
-    return BertConfig(
-        vocab_size=pieces,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=32,
-        pad_token_id=0,
-    )
 
 
 def mask(arrays: Arrays) -> tuple[Arrays, npt.NDArray[np.int64]]:
@@ -154,7 +133,7 @@ def test_golden_values() -> None:
     assert float(transe.margin_loss(torch.tensor([1.0]), torch.tensor([[1.5, 3.0]]), 1.0)) == pytest.approx(0.25)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 99))
 def test_a_false_triple_differs_in_one_end(entities: int, negatives: int, seed: int) -> None:
     torch.manual_seed(seed)
@@ -326,10 +305,6 @@ def test_weight_zero_is_the_text_alone(folder: Path, graph: Graph, tmp_path: Pat
         tables.append(table)
         assert all(set(epoch["losses"]) == {"mlm"} for epoch in state.epochs)
     assert (tables[0] == tables[1]).all()
-
-
-class Stop(Exception):
-    """Stands for a power cut."""
 
 
 def test_a_stopped_fusion_ends_with_the_same_weights(folder: Path, graph: Graph, tmp_path: Path) -> None:

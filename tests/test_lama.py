@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +10,15 @@ import pytest
 from attar.errors import AttarError
 from attar.tasks import lama
 from attar.tasks.encoding import Encoder
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from conftest import SPECIAL, word_tokenizer
+from helpers import data_set
 
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(
-    not (DATA / "lama").is_dir() or not (DATA / "vocabs").is_dir(), reason="the data set lama of ATTAR_DATA is not here"
-)
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["anna", "bert", "lives", "in", "speaks", "rome", "oslo", "latin", "norse", "##s", ".", "the", "of"]
 TEMPLATES = [{"relation": "P1", "template": "[X] lives in [Y] ."}, {"relation": "P2", "template": "[Y] of [X]"}]
 
 
-def tokenizer(words: list[str], special: list[str] = SPECIAL) -> Tokenizer:
-    vocabulary = {piece: number for number, piece in enumerate([*special, *words])}
-    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer()
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.add_special_tokens(special)
-    ends = [(piece, vocabulary[piece]) for piece in ("[CLS]", "[SEP]")]
-    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return made
-
-
 def encoder(folder: Path, length: int = 16, special: list[str] = SPECIAL) -> Encoder:
-    tokenizer(WORDS, special).save(str(folder / "tokenizer.json"))
+    word_tokenizer(WORDS, special).save(str(folder / "tokenizer.json"))
     return Encoder(folder / "tokenizer.json", length)
 
 
@@ -140,15 +123,15 @@ def test_only_candidates_are_ranked(tmp_path: Path) -> None:
 
 
 def test_shared_words_are_whole_words_of_every_vocabulary() -> None:
-    assert lama.shared_words([tokenizer(WORDS), tokenizer(["norse", "##s", "rome", ".", "new"])]) == ["norse", "rome"]
+    found = lama.shared_words([word_tokenizer(WORDS), word_tokenizer(["norse", "##s", "rome", ".", "new"])])
+    assert found == ["norse", "rome"]
 
 
-@needs_data
 def test_the_real_facts(tmp_path: Path) -> None:
-    pieces = (DATA / "vocabs" / "bert-base-uncased-vocab.txt").read_text("utf-8").split("\n")
+    pieces = data_set("vocabs/bert-base-uncased-vocab.txt").read_text("utf-8").split("\n")
     words = [piece for piece in pieces if piece and piece not in SPECIAL]
-    tokenizer(words).save(str(tmp_path / "tokenizer.json"))
-    files = DATA / "lama" / "TREx_8rel.jsonl", DATA / "lama" / "relations.jsonl"
+    word_tokenizer(words).save(str(tmp_path / "tokenizer.json"))
+    files = data_set("lama/TREx_8rel.jsonl"), data_set("lama/relations.jsonl")
     found = lama.read(*files, Encoder(tmp_path / "tokenizer.json", 64))
     assert len(found.rows) + sum(found.skipped.values()) == 7667
     assert len({row.relation for row in found.rows}) == 8

@@ -68,7 +68,7 @@ def test_golden_values() -> None:
 GOLDEN = [4.262210845947266, 2.6504065990448, 2.6504478454589844]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 4), st.integers(0, 99))
 def test_padding_never_contributes(lengths: list[int], more: int, seed: int) -> None:
     width, batch = max(lengths), len(lengths)

@@ -14,7 +14,8 @@ from attar.tasks.encoding import Encoder, collate
 from attar.tasks.task import Batch
 from attar.teachers import checkpoint, heads
 from attar.teachers.finetune import finetune
-from hypothesis import given, settings
+from helpers import silent
+from hypothesis import given
 from hypothesis import strategies as st
 
 ASKED = [
@@ -67,7 +68,6 @@ def test_with_equal_numbers_it_is_the_stock_models_loss(teacher: Path, encoder: 
     torch.testing.assert_close(losses["task"], stock.loss)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=5), min_size=1, max_size=5), st.data())
 def test_the_loss_is_the_softmax_over_each_questions_candidates(table: list[list[float]], data: st.DataObject) -> None:
     gold = [data.draw(st.integers(0, len(row) - 1)) for row in table]
@@ -94,17 +94,8 @@ def test_it_learns_and_reloads(teacher: Path, encoder: Encoder, pairs: Pairs, tm
     model = heads.create(TASK, teacher)
     before = TASK.score(scores_of(model, pairs, encoder), pairs)
     plan = Optimization(epochs=8, batch_size=4, learning_rate=2e-3)
-    state = finetune(
-        model,
-        TASK.encode(QUESTIONS * 5, encoder),
-        pairs,
-        TASK,
-        encoder.pad_id,
-        plan,
-        seed=1,
-        folder=tmp_path / "work",
-        progress=lambda what, done, remark: None,
-    )
+    train, work = TASK.encode(QUESTIONS * 5, encoder), tmp_path / "work"
+    state = finetune(model, train, pairs, TASK, encoder.pad_id, plan, seed=1, folder=work, progress=silent)
     scores = scores_of(model, pairs, encoder)
     found = TASK.score(scores, pairs)
     assert found["accuracy"] > 0.8 > max(pairs.chance, before["accuracy"])

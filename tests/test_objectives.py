@@ -91,7 +91,7 @@ def test_masking_rates(rate: float, whole_words: bool) -> None:
     assert within(int((apart[0] & apart[1]).sum()), len(apart[1]), 0.64)  # each piece's fate is its own
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ids=st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=8, max_size=8), min_size=1, max_size=4),
     real=st.lists(st.integers(0, 8), min_size=4, max_size=4),
@@ -187,7 +187,7 @@ def corpus(documents: int = 6, sentences: int = 9, number: int = 0) -> Texts:
 CORPUS = corpus()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=12), max_size=5),
     room=st.integers(2, 20),
@@ -220,7 +220,7 @@ def test_short_spans_are_as_many_as_bert_has() -> None:
     assert within(short, len(found), 0.1 * 18 / 19)  # a random length is 20 itself once in 19
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(0, 99))
 def test_truncation_by_berts_rule(first: int, second: int, room: int, number: int) -> None:
     a, b = list(range(first)), list(range(100, 100 + second))

@@ -14,6 +14,7 @@ import yaml
 from attar.cli import main
 from attar.export.manifest import load as load_manifest
 from conftest import LABELS, SENTENCES, tiny_teacher
+from helpers import PATIENCE
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 WEIGHTS = (
@@ -152,7 +153,7 @@ def test_a_killed_run_ends_with_the_same_bytes(run: Path, home: Path, tmp_path: 
         "export": ".work-export/teacher.onnx",
     }
     process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE
     while not (out / marks[moment]).exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline

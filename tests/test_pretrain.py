@@ -12,6 +12,7 @@ from attar import pipeline, recipe, training
 from attar.errors import AttarError, UsageError
 from attar.recipe_file import parse
 from attar.teachers import checkpoint, pretrain
+from helpers import Stop, silent
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
@@ -61,10 +62,6 @@ def spec(texts: Path, objective: str = "mlm", shape: str = "bert-mini", **option
     return recipe.Pretrain.model_validate(values)
 
 
-def silent(what: str, done: float, remark: str) -> None:
-    """No progress."""
-
-
 @pytest.mark.parametrize(("objective", "shape", "sizes"), OBJECTIVES)
 def test_each_objective_learns_and_leaves_a_stock_folder(
     texts: Path, tmp_path: Path, objective: str, shape: str, sizes: dict[str, int]
@@ -87,10 +84,6 @@ def test_layers_are_shared_where_asked(texts: Path, tmp_path: Path) -> None:
         spec(texts, layers=2, sharing={"part": "all"}, training=plan), 0, tmp_path / "both", silent
     )
     assert both["parameters"] == one["parameters"]
-
-
-class Stop(Exception):
-    """Stands for a power cut."""
 
 
 def test_a_killed_pretraining_ends_with_the_same_bytes(

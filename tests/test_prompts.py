@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from attar.errors import AttarError, UsageError
 from attar.recipe import Split
 from attar.tasks.prompts import Candidates, Prompt, Shots, endings, lambada, last_word
 from attar.tasks.table import Example
+from helpers import data_set
 from hypothesis import given
 from hypothesis import strategies as st
 
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SENTIMENT = Prompt(
     {"1": "good", "0": "bad"}, pattern="Review: {text}\nVerdict:", description="Say if the review is good or bad."
 )
@@ -156,18 +155,16 @@ def test_endings() -> None:
             endings("c", texts, gold, "h:6")
 
 
-@pytest.mark.skipif(not (DATA / "lambada").is_dir(), reason="the data set lambada of ATTAR_DATA is not here")
 def test_the_real_passages() -> None:
-    items = lambada(Split(path=str(next((DATA / "lambada").glob("*.jsonl")))))
+    items = lambada(Split(path=str(next(data_set("lambada").glob("*.jsonl")))))
     assert len(items) == 500
     assert all(len(item.continuation.split()) == 1 and len(item.context.split()) > 5 for item in items)
 
 
-@pytest.mark.skipif(not (DATA / "hellaswag").is_dir(), reason="the data set hellaswag of ATTAR_DATA is not here")
 def test_the_real_endings() -> None:
     from attar.tasks.choice_files import read
 
-    questions = read(next((DATA / "hellaswag").glob("*.txt")), "hellaswag").rows
+    questions = read(next(data_set("hellaswag").glob("*.txt")), "hellaswag").rows
     items = [endings(*question) for question in questions]
     assert len(items) == 7429
     assert {len(item.candidates) for item in items} == {4}

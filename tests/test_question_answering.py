@@ -21,27 +21,20 @@ from attar.tasks.table import Example
 from attar.teachers import heads, question_answering
 from attar.teachers.finetune import finetune
 from attar.teachers.heads.span import span_loss
-from conftest import SENTENCES, tiny_teacher, tiny_tokenizer
-from hypothesis import HealthCheck, given, settings
+from conftest import SENTENCES, tiny_config, tiny_teacher, tiny_tokenizer
+from helpers import silent
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 from transformers import (
     AutoModelForQuestionAnswering,
-    BertConfig,
     BertForQuestionAnswering,
     PreTrainedModel,
     RobertaConfig,
     RobertaForQuestionAnswering,
 )
 
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 CONTEXT = " ".join(SENTENCES)
-
-
-def quiet(what: str, done: float, remark: str) -> None:
-    """Say nothing."""
-
-
 ROOMS = ["kitchen", "bedroom", "mountains"]
 
 
@@ -50,17 +43,7 @@ def bert(words: Path, seed: int = 0) -> PreTrainedModel:
 
     torch.manual_seed(seed)
     size = Tokenizer.from_file(str(words)).get_vocab_size()
-    return BertForQuestionAnswering(
-        BertConfig(
-            vocab_size=size,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=64,
-            max_position_embeddings=96,
-            initializer_range=0.2,
-        )
-    ).eval()
+    return BertForQuestionAnswering(tiny_config(size, max_position_embeddings=96, initializer_range=0.2)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +119,6 @@ def test_the_loss_by_hand_ignores_padding_and_positions_outside() -> None:
     assert learning.grad is not None and not learning.grad[0, 2].any() and learning.grad[0, :2].all()
 
 
-@UNTIMED
 @given(st.integers(1, 4), st.integers(1, 7), st.integers(0, 5), st.integers(0, 2**31))
 def test_the_loss_does_not_depend_on_the_padding(rows: int, pieces: int, more: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -226,7 +208,7 @@ def test_it_learns_where_the_answer_is(tmp_path: Path) -> None:
     before = score(model, task, dev_rows, encoder.pad_id)
     plan = Optimization(epochs=6, batch_size=16, learning_rate=5e-3)
     state = finetune(
-        model, rows, dev_rows, task, encoder.pad_id, plan, seed=0, folder=tmp_path / "work", progress=quiet
+        model, rows, dev_rows, task, encoder.pad_id, plan, seed=0, folder=tmp_path / "work", progress=silent
     )
     scores = [epoch["scores"]["best_f1"] for epoch in state.epochs]
     after = score(model, task, dev_rows, encoder.pad_id)
@@ -339,7 +321,6 @@ def test_mixing_rates_are_those_of_t5() -> None:
         as_question.rates({"a": 900, "b": 0})
 
 
-@UNTIMED
 @given(
     st.dictionaries(st.sampled_from("abcd"), st.integers(1, 30), min_size=1),
     st.integers(0, 120),
@@ -387,7 +368,7 @@ def test_one_model_answers_several_tasks(tmp_path: Path) -> None:
     plan = Optimization(epochs=6, batch_size=16, learning_rate=4e-3, keep="last")
     train = task.encode(mixed, encoder)
     state = finetune(
-        model, train, encoded, task, encoder.pad_id, plan, seed=0, folder=tmp_path / "work", progress=quiet
+        model, train, encoded, task, encoder.pad_id, plan, seed=0, folder=tmp_path / "work", progress=silent
     )
     scores = score(model, task, encoded, encoder.pad_id)
     assert state.epochs[-1]["scores"] == pytest.approx(scores)

@@ -3,7 +3,6 @@
 import gzip
 import json
 import lzma
-import os
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,7 @@ from attar.errors import AttarError
 from attar.recipe import Split, Task
 from attar.tasks import data, table
 from attar.tasks.text import TextTask
-
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason="the data sets of ATTAR_DATA are not here")
+from helpers import data_set
 
 
 def task(path: Path, **options: object) -> Task:
@@ -261,7 +258,6 @@ def test_the_holdout_is_seeded_and_disjoint(tmp_path: Path) -> None:
     assert one.digests() != other.digests()
 
 
-@needs_data
 @pytest.mark.parametrize(
     ("options", "rows", "first"),
     [
@@ -289,7 +285,7 @@ def test_the_holdout_is_seeded_and_disjoint(tmp_path: Path) -> None:
     ids=lambda value: value["path"] if isinstance(value, dict) else None,
 )
 def test_real_data_sets(options: dict, rows: int, first: str) -> None:
-    path = DATA / options.pop("path")
+    path = data_set(options.pop("path"))
     found = read(path, **options)
     assert len(found) == rows
     assert found[0].label == first

@@ -17,10 +17,9 @@ from attar.tasks.reading import EncodedWindows, ReadingTask
 from attar.tasks.squad import Answer, Question
 from attar.teachers import checkpoint, heads, question_answering
 from conftest import tiny_teacher, tiny_tokenizer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 ROOMS = ["kitchen", "bedroom", "house"]
 FILLER = ["light", "music", "warm", "please", "quiet", "evening", "song", "turn", "down", "play"]
 FORM = {
@@ -89,7 +88,6 @@ def test_a_batch_holds_windows_and_the_pieces_of_their_answers(encoder: Encoder)
     assert encoded.batch(np.array([first]), 0).targets.tolist() == [[0, 0]]  # the answer is in a later window
 
 
-@UNTIMED
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(4, 18))
 def test_what_fits_keeps_all_windows_of_a_question(encoder: Encoder, words: list[int], length: int) -> None:
     rows = asked(*words)

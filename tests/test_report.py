@@ -260,7 +260,7 @@ def test_runs_without_an_artefact_to_choose() -> None:
     assert headline(run).sentence.startswith("No artefact was made")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sets(st.tuples(st.integers(0, 8), st.sampled_from(PARTS))), st.sets(st.sampled_from(WHOLES)))
 def test_any_part_may_be_missing(gone: set[tuple[int, str]], empty: set[str]) -> None:
     run = sample()

@@ -14,11 +14,10 @@ from attar.tasks.spans import Logits, Prediction, Span
 from attar.tasks.squad import Answer, Question
 from attar.tasks.windows import Window
 from conftest import SENTENCES, tiny_tokenizer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 CONTEXT = " ".join(WORDS)
 PLACES = [(CONTEXT.index(word), CONTEXT.index(word) + len(word)) for word in WORDS]
 ASKED = Question("q", "which?", CONTEXT, where="here")
@@ -39,7 +38,6 @@ def logits(row: Window, **at: tuple[float, float]) -> Logits:
     return values
 
 
-@UNTIMED
 @given(
     st.integers(1, 8),
     st.integers(1, 12),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,10 @@ import pytest
 from attar.errors import AttarError
 from attar.tasks import squad, squad_metrics
 from attar.tasks.squad import Answer, Question
-from hypothesis import HealthCheck, given, settings
+from helpers import data_set
+from hypothesis import given
 from hypothesis import strategies as st
 
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(
-    not (DATA / "squad").is_dir() or not (DATA / "squadshifts").is_dir(),
-    reason="squad and squadshifts of ATTAR_DATA are not here",
-)
 CONTEXT = "The ferry leaves Øyvik at nine. A second one 🚢 follows at noon."
 
 
@@ -115,7 +109,6 @@ articles = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=2,
 )
 
 
-@UNTIMED
 @given(articles, st.sampled_from([0.1, 0.5, 0.8]), st.integers(0, 5))
 def test_no_article_and_no_context_stands_on_both_sides(rows: list[tuple[int, int]], share: float, seed: int) -> None:
     questions = [
@@ -161,7 +154,6 @@ def test_a_file_of_one_article_is_divided_by_context(tmp_path: Path) -> None:
     assert set(squad.groups(squad.read(tmp_path / "a.json").questions)) == {"all", "more"}
 
 
-@needs_data
 @pytest.mark.parametrize(
     ("name", "count", "impossible"),
     [
@@ -172,7 +164,7 @@ def test_a_file_of_one_article_is_divided_by_context(tmp_path: Path) -> None:
     ],
 )
 def test_published_files(name: str, count: int, impossible: int) -> None:
-    reading = squad.read(DATA / name, strict=True)
+    reading = squad.read(data_set(name), strict=True)
     questions = reading.questions
     assert (len(questions), sum(row.impossible for row in questions)) == (count, impossible)
     assert reading.remark() == ""
@@ -248,7 +240,6 @@ rows_of_scores = st.lists(
 )
 
 
-@UNTIMED
 @given(rows_of_scores)
 def test_the_best_threshold_is_the_best_of_all(rows: list[tuple[float, bool, bool, int]]) -> None:
     score, answered, impossible, no_answer = (np.array(column) for column in zip(*rows, strict=True))
@@ -262,7 +253,6 @@ def test_the_best_threshold_is_the_best_of_all(rows: list[tuple[float, bool, boo
     assert best == pytest.approx(max(at(value) for value in np.arange(-6, 6, 0.5)))
 
 
-@UNTIMED
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0]), st.booleans(), st.booleans()), min_size=1), st.randoms())
 def test_the_threshold_is_the_official_one(rows: list[tuple[float, bool, bool]], random: Any) -> None:
     """The loop of the official script, for distinct probabilities above its starting point 0."""

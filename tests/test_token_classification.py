@@ -16,22 +16,12 @@ from attar.tasks.tokens import EncodedSentences, TokenTask
 from attar.teachers import checkpoint, heads
 from attar.teachers.finetune import finetune
 from attar.teachers.heads.tokens import joint_loss
-from hypothesis import given, settings
+from helpers import TAGGED, silent
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-ROWS = [
-    ("turn on the lights in the kitchen", "O O O B-device O O B-room", "lights"),
-    ("switch every light in the house off", "O O B-device O O B-room O", "lights"),
-    ("make the bedroom lamp a little brighter", "O O B-room B-device O O O", "lights"),
-    ("play some quiet music for the evening", "O O B-mood B-item O O B-time", "music"),
-    ("stop the song and turn the volume down", "O O B-item O O O B-item O", "music"),
-    ("play the song", "O O B-item", "music"),
-    ("will it rain in the mountains tomorrow", "O O B-kind O B-place I-place B-time", "weather"),
-    ("how warm is it outside this morning", "O B-kind O O O B-time I-time", "weather"),
-    ("what is the forecast for the weekend", "O O O O O B-time I-time", "weather"),
-]
-SENTENCES = [Sentence(w.split(), t.split(), i, f"rows:{n}") for n, (w, t, i) in enumerate(ROWS, 1)]
+SENTENCES = [Sentence(w.split(), t.split(), i, f"rows:{n}") for n, (w, t, i) in enumerate(TAGGED, 1)]
 SPEC = recipe.Task.model_validate({"kind": "token_classification", "train": {"path": "seq.in"}})
 
 
@@ -67,7 +57,6 @@ def test_words_cut_off_or_without_a_piece(teacher: Path) -> None:
     assert labels.decode(logits, empty.firsts).labels == ["B-a", "O", "B-a"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abelt'é3-.漢", min_size=1, max_size=6), min_size=1, max_size=6))
 def test_words_get_the_pieces_of_the_whole_text(encoder: Encoder, words: list[str]) -> None:
     (row,) = tagging.align([Sentence(words, ["O"] * len(words), None, "x:1")], encoder)
@@ -81,7 +70,7 @@ def test_a_byte_level_vocabulary_gets_the_pieces_of_the_whole_text(tmp_path: Pat
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     special = ["<s>", "</s>"]
     trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([row[0] for row in ROWS] * 5, trainer)
+    tokenizer.train_from_iterator([row[0] for row in TAGGED] * 5, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[(name, tokenizer.token_to_id(name)) for name in special]
     )
@@ -197,17 +186,8 @@ def test_it_learns_and_reloads_as_a_stock_model(teacher: Path, encoder: Encoder,
 
     before = score()
     plan = Optimization(epochs=12, batch_size=4, learning_rate=3e-3)
-    state = finetune(
-        model,
-        task.encode(SENTENCES * 5, encoder),
-        dev,
-        task,
-        encoder.pad_id,
-        plan,
-        seed=1,
-        folder=tmp_path / "work",
-        progress=lambda what, done, remark: None,
-    )
+    train, work = task.encode(SENTENCES * 5, encoder), tmp_path / "work"
+    state = finetune(model, train, dev, task, encoder.pad_id, plan, seed=1, folder=work, progress=silent)
     after = score()
     assert before["joint_accuracy"] < 0.3
     assert after["joint_accuracy"] > 0.7
@@ -222,7 +202,7 @@ def test_it_learns_and_reloads_as_a_stock_model(teacher: Path, encoder: Encoder,
     for one, two in zip(answers, heads.answers(again, "tokens", dev.features, encoder.pad_id), strict=True):
         np.testing.assert_array_equal(one, two)
     stock = AutoModelForTokenClassification.from_pretrained(tmp_path / "tagger").eval()
-    (row,) = encoder.encode([(ROWS[0][0], None)])  # the plain text, with no attar in between but its arrays
+    (row,) = encoder.encode([(TAGGED[0][0], None)])  # the plain text, with no attar in between but its arrays
     arrays = {name: torch.from_numpy(array) for name, array in collate([row], encoder.pad_id).items()}
     with torch.no_grad():
         logits = stock(**arrays).logits[0]

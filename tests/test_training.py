@@ -9,14 +9,11 @@ import torch
 from attar import training
 from attar.errors import AttarError
 from attar.recipe import Optimization
+from helpers import Stop
 from torch import nn
 
 ROWS = 60
 LENGTHS = [4 + row % 7 for row in range(ROWS)]
-
-
-class Stop(Exception):
-    """Stands for a power cut."""
 
 
 STEPS = 3 * 8  # epochs x batches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,22 +10,15 @@ import pytest
 from attar.errors import AttarError, UsageError
 from attar.tasks import triples
 from attar.tasks.triples import Files, Graph
+from helpers import data_set, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "wn18rr").is_dir(), reason="the data set wn18rr of ATTAR_DATA is not here")
 
 TRAIN = "1\tis\t2\n2\tis\t3\n1\thas\t3\n"
 
 
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, "utf-8")
-    return path
-
-
 def graph(folder: Path, dev: str, unknown: str = "error") -> Graph:
-    files = {"train": Files(write(folder / "train.txt", TRAIN)), "dev": Files(write(folder / "dev.txt", dev))}
+    files = {"train": Files(written(folder / "train.txt", TRAIN)), "dev": Files(written(folder / "dev.txt", dev))}
     return triples.read(files, unknown)  # type: ignore[arg-type]
 
 
@@ -40,10 +32,10 @@ def test_triples_are_numbers_of_sorted_names(tmp_path: Path) -> None:
 
 
 def test_entities_get_the_words_of_the_parallel_file(tmp_path: Path) -> None:
-    words = write(
+    words = written(
         tmp_path / "w.txt", "old_oak.n.02\tis\tgrow.v.01\nbig.s.01\tis\tBay_Leaf\nold_oak.n.02\thas\tBay_Leaf\n"
     )
-    found = triples.read({"train": Files(write(tmp_path / "t.txt", TRAIN), words)})
+    found = triples.read({"train": Files(written(tmp_path / "t.txt", TRAIN), words)})
     # the id 2 is called twice, by two parts of speech
     assert found.texts == ["old oak, noun 2", "grow, verb 1; big, adjective 1", "Bay Leaf"]
 
@@ -91,15 +83,15 @@ def test_an_entity_without_words_is_named_or_counted(tmp_path: Path) -> None:
 )
 def test_bad_files_are_named(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(AttarError, match=words):
-        triples.read({"train": Files(write(tmp_path / "t.txt", text))})
+        triples.read({"train": Files(written(tmp_path / "t.txt", text))})
 
 
 def test_words_that_are_not_parallel_are_refused(tmp_path: Path) -> None:
-    files = write(tmp_path / "t.txt", TRAIN)
+    files = written(tmp_path / "t.txt", TRAIN)
     with pytest.raises(AttarError, match=r"w\.txt: 1 rows where .*t\.txt has 3"):
-        triples.read({"train": Files(files, write(tmp_path / "w.txt", "a\tis\tb\n"))})
+        triples.read({"train": Files(files, written(tmp_path / "w.txt", "a\tis\tb\n"))})
     with pytest.raises(AttarError, match=r"w\.txt:2: the relation 'has', where .*t\.txt:2 has 'is'"):
-        triples.read({"train": Files(files, write(tmp_path / "w.txt", "a\tis\tb\na\thas\tc\nb\tis\tc\n"))})
+        triples.read({"train": Files(files, written(tmp_path / "w.txt", "a\tis\tb\na\thas\tc\nb\tis\tc\n"))})
     with pytest.raises(UsageError, match="split `train`"):
         triples.read({"dev": Files(files)})
 
@@ -123,7 +115,7 @@ def slow_summary(rows: np.ndarray, known: np.ndarray, table: dict[tuple[int, int
     return {"mrr": sum(1 / p for p in places) / len(places), "mr": sum(places) / len(places), **hits}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_filtered_ranks_by_a_slow_count(data: st.DataObject) -> None:
     entities = data.draw(st.integers(2, 14))
@@ -195,9 +187,8 @@ def test_translation_scores_both_ends_and_equal_vectors_tie(norm: int) -> None:
         assert len(np.unique(found[0])) <= 60  # 500 entities, 60 vectors
 
 
-@needs_data
 def test_wn18rr() -> None:
-    folder = DATA / "wn18rr"
+    folder = data_set("wn18rr")
     files = {
         "train": Files(folder / "train.txt", folder / "text_train.txt"),
         "dev": Files(folder / "valid.txt", folder / "text_valid.txt"),

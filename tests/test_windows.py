@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,11 @@ from attar.tasks.encoding import Encoder
 from attar.tasks.squad import Answer, Question
 from attar.tasks.windows import Window
 from conftest import SENTENCES, tiny_tokenizer
+from helpers import data_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-DATA = Path(os.environ.get("ATTAR_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CONTEXT = " ".join(SENTENCES)
 
 
@@ -151,7 +150,7 @@ blank = st.sampled_from([" ", " ", " ", "  ", "\n", "\t ", "\u00a0", "\u3000"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_labels_lead_back_to_the_answer(files: dict[str, Path], kind: str, data: st.DataObject) -> None:
     words = data.draw(st.lists(st.tuples(blank, word), min_size=1, max_size=25))
@@ -184,7 +183,7 @@ def test_what_cannot_be_windowed(files: dict[str, Path], tmp_path: Path) -> None
 
 def published(kind: str, folder: Path) -> Path:
     """BERT's WordPiece, or GPT-2's byte-level BPE with RoBERTa's template, from the published vocabularies."""
-    vocabs = DATA / "vocabs"
+    vocabs = data_set("vocabs")
     if kind == "wordpiece":
         from tokenizers import BertWordPieceTokenizer
 
@@ -199,10 +198,6 @@ def published(kind: str, folder: Path) -> Path:
     return folder / "tokenizer.json"
 
 
-@pytest.mark.skipif(
-    not all((DATA / name).is_dir() for name in ("squad", "squadshifts", "vocabs")),
-    reason="squad, squadshifts and vocabs of ATTAR_DATA are not here",
-)
 @pytest.mark.parametrize(
     ("kind", "name", "bound"),
     [
@@ -219,7 +214,7 @@ def test_published_answers_come_back_from_their_windows(tmp_path: Path, kind: st
     joins punctuation (`).` is one piece), so an answer that takes in half of it cannot be given; the official scores,
     which do not count punctuation, could still be 99.7 % and 99.9 % on SQuAD.
     """
-    questions = squad.read(DATA / name).questions[:1200]
+    questions = squad.read(data_set(name)).questions[:1200]
     encoder = Encoder(published(kind, tmp_path), 192)
     found = windows.encode(questions, encoder, 64)
     labelled: dict[int, str] = {}
