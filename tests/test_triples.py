@@ -57,8 +57,8 @@ def test_what_train_does_not_know_is_named_or_counted(tmp_path: Path, row: str, 
 
 
 def test_an_entity_without_words_is_named_or_counted(tmp_path: Path) -> None:
-    words = write(tmp_path / "w.txt", "oak\tis\t?\n?\tis\tbay\noak\thas\tbay\n")
-    files = {"train": Files(write(tmp_path / "t.txt", TRAIN), words)}
+    words = written(tmp_path / "w.txt", "oak\tis\t?\n?\tis\tbay\noak\thas\tbay\n")
+    files = {"train": Files(written(tmp_path / "t.txt", TRAIN), words)}
 
     def sayable(texts: Sequence[str]) -> list[bool]:
         return [text != "?" for text in texts]
