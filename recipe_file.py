@@ -1,5 +1,6 @@
-"""Reading a recipe: YAML and `--set` words become a checked `Recipe`.
+"""Reading a recipe, or another typed file: YAML and `--set` words become a checked `Recipe`.
 
+- What is read is a mapping of keys to values and a type of `recipe.Part`s that checks it; score sheets are read so too.
 - The first problem is told in one line: the file's line, or the setting that brought it, the key, and the cure.
 - A key that stands twice is refused, because YAML would silently take the last.
 - `--set a.b=VALUE` reads VALUE as YAML; it never changes what was given to it.
@@ -10,14 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from .errors import UsageError, nearest
 from .files import explain_os_errors
-from .recipe import Recipe
+from .recipe import Part, Recipe
+
+P = TypeVar("P", bound=Part)
 
 
 def find(path: Path, folder: str = "recipes") -> Path:
@@ -45,15 +48,17 @@ def load(path: Path, settings: Sequence[str] = ()) -> Recipe:
     return parse(values, where=str(find(path)), text=text, settings=settings)
 
 
-def read(path: Path, what: str = "recipe", folder: str = "recipes") -> tuple[dict[str, Any], str]:
-    """The mapping that a YAML file holds, unchecked, and its text; `what` names it in errors."""
+def read(
+    path: Path, what: str = "recipe", folder: str = "recipes", known: str = "`attar recipes` lists the ready ones"
+) -> tuple[dict[str, Any], str]:
+    """The mapping that a YAML file holds, unchecked, and its text; `what` and `known` are words of errors."""
     try:
         with explain_os_errors(path, reading=True):
             path = find(path, folder)
             text = path.read_bytes().decode("utf-8-sig")
         values = yaml.load(text, _Loader)
     except FileNotFoundError:
-        raise UsageError(f"no such {what}", where=str(path), fix="`attar recipes` lists the ready ones") from None
+        raise UsageError(f"no such {what}", where=str(path), fix=known) from None
     except UnicodeDecodeError:
         raise UsageError(f"the {what} is not UTF-8 text", where=str(path)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99 is a ValueError
@@ -67,20 +72,25 @@ def read(path: Path, what: str = "recipe", folder: str = "recipes") -> tuple[dic
 
 def parse(values: dict[str, Any], *, where: str = "recipe", text: str = "", settings: Sequence[str] = ()) -> Recipe:
     """Check the values of a recipe; the first problem is named with its line, or its setting, its key and cure."""
+    return check(Recipe, values, where=where, text=text, settings=settings)
+
+
+def check(kind: type[P], values: dict[str, Any], *, where: str, text: str = "", settings: Sequence[str] = ()) -> P:
+    """Check values as `kind`, after settings; the first problem is named as `parse` does."""
     versions = [values]
     for setting in settings:
         versions.append(_set(versions[-1], setting))
     try:
-        return Recipe.model_validate(versions[-1])
+        return kind.model_validate(versions[-1])
     except ValidationError as error:
         problem = error.errors()[0]
     # The setting that brought the problem is the first after which it is there, and stays to the end.
-    ago = next((n for n, old in enumerate(reversed(versions)) if not _has(old, problem)), len(versions))
+    ago = next((n for n, old in enumerate(reversed(versions)) if not _has(kind, old, problem)), len(versions))
     if ago < len(versions):
         where = f"--set {settings[-ago].partition('=')[0].strip()}"
     elif line := _line(text, problem["loc"]):
         where = f"{where}:{line}"
-    raise _explain(problem, versions[-1], where)
+    raise _explain(kind, problem, versions[-1], where)
 
 
 def _set(values: dict[str, Any], setting: str) -> dict[str, Any]:
@@ -111,7 +121,7 @@ def _yaml_value(word: str) -> Any:
     return value
 
 
-def _has(values: dict[str, Any], problem: Any) -> bool:
+def _has(kind: type[Part], values: dict[str, Any], problem: Any) -> bool:
     """Whether these values have the very problem: at the same place, and not another value there."""
 
     def mark(problem: Any) -> tuple[Any, ...]:
@@ -119,7 +129,7 @@ def _has(values: dict[str, Any], problem: Any) -> bool:
         return problem["loc"], problem["type"], problem["msg"], None if isinstance(value, dict) else repr(value)
 
     try:
-        Recipe.model_validate(values)
+        kind.model_validate(values)
     except ValidationError as error:
         return mark(problem) in [mark(found) for found in error.errors()]
     return False
@@ -133,6 +143,8 @@ def _line(text: str, location: Sequence[str | int]) -> int:
             continue  # one file stands where a list of files may
         if isinstance(node, yaml.MappingNode):
             found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None and any(key.value == "kind" and value.value == part for key, value in node.value):
+                continue  # pydantic names the kind of a part between its place and its keys
             if found is None:
                 break
             line, node = found[0].start_mark.line + 1, found[1]
@@ -142,31 +154,50 @@ def _line(text: str, location: Sequence[str | int]) -> int:
     return line
 
 
-def _explain(problem: Any, values: Any, where: str) -> UsageError:
+def _explain(kind: type[Part], problem: Any, values: Any, where: str) -> UsageError:
     """A validation error as one line."""
     location: list[str] = []
+    known = [kind]  # the parts that may stand at the location
     for part in problem["loc"]:  # between the keys pydantic names the kinds that a value might have had
         if isinstance(values, dict) and not isinstance(part, int) and "[" not in part:
+            if part == values.get("kind") and part not in values:
+                known = [one for one in known if part in get_args(one.model_fields["kind"].annotation)]
+                continue
             location.append(str(part))
             values = values.get(part)
+            if problem["type"] != "extra_forbidden" or part is not problem["loc"][-1]:
+                known = [found for one in known if part in one.model_fields for found in _parts(one, part)]
         elif isinstance(values, list) and isinstance(part, int):
             location.append(str(part))
             values = values[part]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return UsageError(f"unknown key {key!r}", where=where, fix=nearest(location[-1], _fields(location[:-1])))
+        names = [name for one in known[:1] for name in one.model_fields]
+        return UsageError(f"unknown key {key!r}", where=where, fix=nearest(location[-1], names))
     message = problem["msg"].removeprefix("Value error, ")
     fix = "write the key in quotes" if problem["loc"][-1:] == ("[key]",) else ""
+    if problem["type"] == "union_tag_invalid":
+        told = problem["ctx"]
+        message, fix = (
+            f"unknown kind {told['tag']!r}",
+            nearest(told["tag"], told["expected_tags"].strip("'").split("', '")),
+        )
+    elif problem["type"] == "union_tag_not_found":
+        message, fix = "it has no kind", "known: " + ", ".join(sorted(_kinds(known)))
     return UsageError(f"{key}: {message}" if key else message, where=where, fix=fix)
 
 
-def _fields(path: list[str]) -> list[str]:
-    """The keys a part of the recipe knows."""
-    model: Any = Recipe
-    for name in path:
-        field = model.model_fields.get(name)
-        kinds = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+def _parts(kind: type[Part], name: str) -> list[type[Part]]:
+    """The parts that the field of a part may hold, by itself or in a list."""
+
+    def within(annotation: Any) -> list[type[Part]]:
+        inner = get_args(annotation)
+        if not inner and isinstance(annotation, type) and issubclass(annotation, Part):
+            return [annotation]
+        return [found for one in inner for found in within(one)]
+
+    return within(kind.model_fields[name].annotation)
+
+
+def _kinds(known: Sequence[type[Part]]) -> list[str]:
+    return [word for one in known for word in get_args(one.model_fields["kind"].annotation)]

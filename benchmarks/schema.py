@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from types import ModuleType
 
 from pydantic import BaseModel
 
@@ -37,13 +38,18 @@ The types are those of Python; `Model` and the like are objects of the sections 
 
 def page() -> str:
     """The page, `Run` first and then its parts in the order of the code."""
-    kinds = [kind for kind in vars(record).values() if isinstance(kind, type) and issubclass(kind, record.Entry)]
-    ordered: list[type[BaseModel]] = [record.Run]
-    ordered += [kind for kind in kinds if kind not in (record.Run, record.Entry)]
-    return INTRO.format(format=record.FORMAT) + "".join(_section(kind) for kind in ordered)
+    return INTRO.format(format=record.FORMAT) + sections(record, record.Run)
 
 
-def _section(kind: type[BaseModel]) -> str:
+def sections(module: ModuleType, first: type[BaseModel]) -> str:
+    """A section for each `Entry` of a module with a `FORMAT`, the whole document first."""
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, module.Entry)]
+    ordered: list[type[BaseModel]] = [first]
+    ordered += [kind for kind in kinds if kind not in (first, module.Entry)]
+    return "".join(_section(kind, module.FORMAT) for kind in ordered)
+
+
+def _section(kind: type[BaseModel], form: str) -> str:
     rows = ["", f"## {kind.__name__}", "", inspect.getdoc(kind) or "", ""]
     rows += ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
     seen = []
@@ -51,7 +57,7 @@ def _section(kind: type[BaseModel]) -> str:
         if (found := FIELD.match(line)) and found["name"] in kind.model_fields:
             seen.append(found["name"])
             comment = (found["comment"] or "").removeprefix("type: ignore[assignment]").strip()
-            default = f"`{_default(found['default'])}`" if found["default"] else "required"
+            default = f"`{_default(found['default'], form)}`" if found["default"] else "required"
             rows.append(f"| `{found['name']}` | `{_cell(found['type'])}` | {default} | {_cell(comment)} |")
     missed = [name for name in kind.model_fields if name not in seen]
     if missed:
@@ -59,8 +65,8 @@ def _section(kind: type[BaseModel]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _default(text: str) -> str:
-    return _cell(f'"{record.FORMAT}"' if text == "FORMAT" else text.replace("None", "null"))
+def _default(text: str, form: str) -> str:
+    return _cell(f'"{form}"' if text == "FORMAT" else text.replace("None", "null"))
 
 
 def _cell(text: str) -> str:

@@ -95,6 +95,13 @@ class Corpus:
         for document in self.documents():
             yield from document.passages
 
+    def lines(self) -> Iterator[str]:
+        """The lines of text files, each with its newline, and the texts of rows, as they stand."""
+        counts = self.counts = Counts()
+        for path in self.files:
+            for _, text in lines(path, counts) if _kind(path) == "text" else rows(path, self.text, counts):
+                yield text
+
     def _documents(self, path: Path, source: Iterable[Line], counts: Counts) -> Iterator[Document]:
         """The documents of a text file or of a row."""
         stream = _passages(_bounded(source, counts), self.passage == "line", counts)

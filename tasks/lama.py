@@ -70,7 +70,7 @@ def read(facts: Path, relations: Path, encoder: Encoder, words: Iterable[str] | 
     if mask is None:
         raise AttarError("the tokenizer has no mask piece", fix="probe a masked language model")
     templates = _templates(relations)
-    examples = _jsonl(facts, "sub_label", "predicate_id", "obj_label")
+    examples = written(facts)
     asked = encoder.encode([(_sentence(row, templates, relations, mask), None) for row in examples])
     told = encoder.encode([(_sentence(row, templates, relations, row.label), None) for row in examples])
     candidates = None if words is None else _pieces(words, encoder)
@@ -94,6 +94,11 @@ def read(facts: Path, relations: Path, encoder: Encoder, words: Iterable[str] | 
     if not rows:
         raise AttarError(f"none of {len(examples)} facts can be asked in this vocabulary", where=str(facts))
     return Probes(rows, {reason: count for reason, count in skipped.items() if count}, candidates)
+
+
+def written(facts: Path) -> list[Example]:
+    """The facts of a file: the subject as text, the relation as second text, the object as label."""
+    return _jsonl(facts, "sub_label", "predicate_id", "obj_label")
 
 
 def shared_words(tokenizers: Sequence[Tokenizer]) -> list[str]:

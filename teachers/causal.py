@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -30,6 +30,7 @@ from . import checkpoint, vocabulary_files
 END_OF_TEXT = ("<|endoftext|>", "</s>", "<eos>")
 Norm = Literal["none", "pieces", "bytes", "characters"]
 Row = tuple[list[int], list[int]]  # pieces of the context, pieces of the continuation
+Moved = Callable[[float], None]  # is told which share of the work is done
 
 
 class Likelihood(NamedTuple):
@@ -117,10 +118,12 @@ def _end_id(model: PreTrainedModel, words: Tokenizer) -> int | None:
     return next((int(piece) for piece in named if piece is not None and words.id_to_token(piece) is not None), None)
 
 
-def log_likelihoods(lm: Causal, pairs: Sequence[tuple[str, str]], batch_size: int = 16) -> list[Likelihood]:
+def log_likelihoods(
+    lm: Causal, pairs: Sequence[tuple[str, str]], batch_size: int = 16, moved: Moved = lambda share: None
+) -> list[Likelihood]:
     """Score pairs of a context and its continuation; in the order of the pairs."""
     rows = [lm.row(context, continuation) for context, continuation in pairs]
-    scores = score(lm, rows, batch_size)
+    scores = score(lm, rows, batch_size, moved)
     found = []
     for (_, continuation), (total, greedy), (before, after) in zip(pairs, scores, rows, strict=True):
         text = continuation.strip()
@@ -129,7 +132,9 @@ def log_likelihoods(lm: Causal, pairs: Sequence[tuple[str, str]], batch_size: in
     return found
 
 
-def score(lm: Causal, rows: Sequence[Row], batch_size: int = 16) -> list[tuple[float, bool]]:
+def score(
+    lm: Causal, rows: Sequence[Row], batch_size: int = 16, moved: Moved = lambda share: None
+) -> list[tuple[float, bool]]:
     """For each row the sum of log-probabilities (nats) of its continuation, and whether each piece is the likeliest.
 
     A row needs a piece of context. Raises `AttarError` for a continuation longer than the model.
@@ -139,11 +144,14 @@ def score(lm: Causal, rows: Sequence[Row], batch_size: int = 16) -> list[tuple[f
         raise AttarError(f"a continuation of {longest} pieces, and the model holds {lm.positions}")
     sequences = [(before + after)[-lm.positions - 1 :] for before, after in rows]  # the last piece is no input
     found: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
+    done, total = 0, sum(len(row) for row in sequences)
     for batch in batching.ordered([len(row) for row in sequences], batch_size):
         numbers = [int(number) for number in batch]
         scores = _score([sequences[number] for number in numbers], [len(rows[number][1]) for number in numbers], lm)
         for number, result in zip(numbers, scores, strict=True):
             found[number] = result
+        done += sum(len(sequences[number]) for number in numbers)
+        moved(done / total)
     return found
 
 

@@ -135,7 +135,11 @@ def fuse(
 
 
 def entity_table(
-    model: PreTrainedModel, entities: Sequence[Features], pad_id: int, batch_size: int = 256
+    model: PreTrainedModel,
+    entities: Sequence[Features],
+    pad_id: int,
+    batch_size: int = 256,
+    moved: Callable[[float], None] = lambda share: None,
 ) -> npt.NDArray[np.float32]:
     """The [CLS] states (entities, hidden) of all texts; equal texts get equal vectors, so that they tie."""
     unique = {tuple(row.input_ids): row for row in entities}
@@ -143,9 +147,10 @@ def entity_table(
     table = np.zeros((len(texts), model.config.hidden_size), np.float32)
     model.eval()
     with torch.inference_mode():
-        for rows in batching.ordered([len(row.input_ids) for row in texts], batch_size):
+        for number, rows in enumerate(batching.ordered([len(row.input_ids) for row in texts], batch_size), 1):
             states = entity_states(model, _inputs(model, [texts[row] for row in rows], pad_id))
             table[rows] = states.float().cpu().numpy()
+            moved(min(1.0, number * batch_size / len(texts)))
     return table[[places[tuple(row.input_ids)] for row in entities]]
 
 
@@ -169,26 +174,35 @@ def links(
     relations: Floats | None = None,
     norm: int = 2,
     limit: int | None = None,
+    moved: Callable[[float], None] = lambda share: None,
 ) -> dict[str, float]:
     """Filtered link prediction on the first `limit` triples of a split; `relations` may be a learnt table."""
-    table = entity_table(model, entities, pad_id)
+    table = entity_table(model, entities, pad_id, moved=moved)
     if relations is None:
         relations = mean_translations(table, graph.splits["train"], len(graph.relations))
     score = triples.translation_score(table, relations, norm)
     return triples.link_prediction(graph.splits[split][:limit], graph.known, score, len(table))
 
 
-def probe(model: PreTrainedModel, probes: lama.Probes, pad_id: int, batch_size: int = 64) -> lama.Scores:
+def probe(
+    model: PreTrainedModel,
+    probes: lama.Probes,
+    pad_id: int,
+    batch_size: int = 64,
+    moved: Callable[[float], None] = lambda share: None,
+) -> lama.Scores:
     """What a model with a masked-LM head (`readable`) answers to LAMA's sentences."""
     found = np.zeros(len(probes.rows))
     model.eval()
     with torch.inference_mode():
-        for rows in batching.ordered([len(row.features.input_ids) for row in probes.rows], batch_size):
+        lengths = [len(row.features.input_ids) for row in probes.rows]
+        for number, rows in enumerate(batching.ordered(lengths, batch_size), 1):
             own = [probes.rows[row] for row in rows]
             states = model.base_model(**_inputs(model, [row.features for row in own], pad_id)).last_hidden_state
             places = torch.tensor([row.position for row in own], device=states.device)
             logits = piece_logits(model, states[torch.arange(len(own), device=states.device), places])
             found[rows] = lama.ranks(logits.float().cpu().numpy(), own, probes.candidates)
+            moved(min(1.0, number * batch_size / len(lengths)))
     return lama.score(probes.rows, found)
 
 

@@ -21,7 +21,7 @@ from ..errors import AttarError, UsageError
 from ..tasks.prompts import Candidates, Completion, Prompt, Shots
 from ..tasks.table import Example
 from . import checkpoint
-from .causal import Causal, Norm, log_likelihoods
+from .causal import Causal, Moved, Norm, log_likelihoods
 
 
 class LastWord(NamedTuple):
@@ -67,10 +67,12 @@ class ShotScore(NamedTuple):
         return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else 0.0
 
 
-def last_words(lm: Causal, items: Sequence[Completion], batch_size: int = 16) -> LastWord:
+def last_words(
+    lm: Causal, items: Sequence[Completion], batch_size: int = 16, moved: Moved = lambda share: None
+) -> LastWord:
     """LAMBADA's accuracy and perplexity (arXiv 1606.06031; Radford 2019, section 3.3)."""
     _some(items)
-    scores = log_likelihoods(lm, [(item.context, item.continuation) for item in items], batch_size)
+    scores = log_likelihoods(lm, [(item.context, item.continuation) for item in items], batch_size, moved)
     return LastWord(
         accuracy=float(np.mean([score.greedy for score in scores])),
         perplexity=float(np.exp(-np.mean([score.total for score in scores]))),
@@ -80,12 +82,16 @@ def last_words(lm: Causal, items: Sequence[Completion], batch_size: int = 16) ->
 
 
 def choose(
-    lm: Causal, items: Sequence[Candidates], norm: Norm = "pieces", batch_size: int = 16
+    lm: Causal,
+    items: Sequence[Candidates],
+    norm: Norm = "pieces",
+    batch_size: int = 16,
+    moved: Moved = lambda share: None,
 ) -> tuple[list[int], ChoiceScore]:
     """The number of the likeliest candidate of each item (the first of equals), and the score of these choices."""
     _some(items)
     pairs = [(item.context, candidate) for item in items for candidate in item.candidates]
-    scores = log_likelihoods(lm, pairs, batch_size)
+    scores = log_likelihoods(lm, pairs, batch_size, moved)
     choices, truncated, place = [], 0, 0
     for item in items:
         own = scores[place : place + len(item.candidates)]
@@ -114,18 +120,23 @@ class KShot:
         if not self.counts or not self.seeds or min(self.counts) < 0:
             raise UsageError("k-shot evaluation needs a seed and a k of 0 or more", where="shots")
 
-    def run(self, models: Mapping[str, Causal]) -> list[ShotScore]:
+    def run(self, models: Mapping[str, Causal], moved: Moved = lambda share: None) -> list[ShotScore]:
         """The scores of every model and k, smallest model first."""
         _some(self.queries)
         sizes = {name: checkpoint.unique_parameters(lm.model) for name, lm in models.items()}
         names = sorted(models, key=lambda name: (sizes[name], name))
-        return [self._score(name, models[name], sizes[name], k) for name in names for k in self.counts]
+        studies = [(name, k) for name in names for k in self.counts]
+        parts = [_part(moved, number, len(studies)) for number in range(len(studies))]
+        found = zip(studies, parts, strict=True)
+        return [self._score(name, models[name], sizes[name], k, part) for (name, k), part in found]
 
-    def _score(self, name: str, lm: Causal, parameters: int, k: int) -> ShotScore:
+    def _score(self, name: str, lm: Causal, parameters: int, k: int, moved: Moved) -> ShotScore:
         accuracies, shown, truncated = [], 0, 0
-        for seed in self.seeds if k else (0,):
+        seeds = self.seeds if k else (0,)
+        for number, seed in enumerate(seeds):
             written = [self.write(lm, query, k, seed) for query in self.queries]
-            _, score = choose(lm, [item for item, _ in written], self.norm, self.batch_size)
+            items = [item for item, _ in written]
+            _, score = choose(lm, items, self.norm, self.batch_size, _part(moved, number, len(seeds)))
             accuracies.append(score.accuracy)
             shown += sum(count for _, count in written)
             truncated += score.truncated
@@ -167,6 +178,11 @@ def table(scores: Sequence[ShotScore]) -> str:
     if short:
         lines += ["", "* examples shown where not all fitted: " + "; ".join(_short(score) for score in short) + "."]
     return "\n".join(lines) + "\n"
+
+
+def _part(moved: Moved, number: int, count: int) -> Moved:
+    """The progress of one of `count` equal parts."""
+    return lambda share: moved((number + share) / count)
 
 
 def _cell(score: ShotScore) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from attar.errors import AttarError
+from attar.errors import AttarError, UsageError
+from attar.tasks.decoding import Decoding
 from attar.teachers import causal
-from attar.teachers.continuation import continuations
+from attar.teachers.continuation import continuations, continued
 from attar.teachers.perplexity import perplexity
 from conftest import tiny_teacher
 from hypothesis import given, settings
@@ -70,6 +71,10 @@ def tiny_gpt(
             parameter.add_(torch.randn(parameter.shape) * 0.2)
     model.save_pretrained(folder)
     return folder
+
+
+def sample(**options: Any) -> Decoding:
+    return Decoding(method="sample", **options)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -246,7 +251,7 @@ def test_it_stops_at_end_of_text(lm: causal.Causal) -> None:
 def test_draws_follow_the_seed_and_leave_the_process_alone(lm: causal.Causal) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    options: dict[str, Any] = {"max_new": 10, "temperature": 1.0, "samples": 2}
+    options: dict[str, Any] = {"decoding": Decoding(method="sample"), "max_new": 10, "count": 2}
     first = continuations(lm, TEXTS[2], seed=1, **options)
     torch.manual_seed(99)
     assert continuations(lm, TEXTS[2], seed=1, **options) == first
@@ -263,15 +268,15 @@ def test_top_k_and_temperature_draw_as_stated(lm: causal.Causal) -> None:
     ids = lm.pieces(TEXTS[3])
     table = log_probabilities(lm, ids)[-1]
     best = table.topk(2)
-    drawn = continuations(lm, TEXTS[3], max_new=1, temperature=2.0, top_k=2, samples=400, seed=4)
+    drawn = continuations(lm, TEXTS[3], sample(temperature=2.0, top_k=2), max_new=1, count=400, seed=4)
     names = [lm.tokenizer.decode([int(piece)]) for piece in best.indices]
     assert set(drawn) <= set(names)
     expected = float((best.values / 2.0).softmax(0)[0])
     sigma = math.sqrt(expected * (1 - expected) / 400)
     assert abs(drawn.count(names[0]) / 400 - expected) < 4 * sigma + 1e-9
     greedy = continuations(lm, TEXTS[3], max_new=8)
-    assert continuations(lm, TEXTS[3], max_new=8, temperature=5.0, top_k=1) == greedy
-    wide = continuations(lm, TEXTS[3], max_new=1, temperature=50.0, samples=300)
+    assert continuations(lm, TEXTS[3], sample(temperature=5.0, top_k=1), max_new=8) == greedy
+    wide = continuations(lm, TEXTS[3], sample(temperature=50.0), max_new=1, count=300)
     assert len(set(wide)) > 50  # no hidden top-k of the library's own
 
 
@@ -281,9 +286,32 @@ def test_a_long_prompt_leaves_room(lm: causal.Causal) -> None:
     assert continuations(lm, long, max_new=5) == continuations(lm, tail, max_new=5)
     with pytest.raises(AttarError, match="max_new"):
         continuations(lm, "a", max_new=POSITIONS)
-    for options in ({"temperature": -1.0}, {"top_k": 0}, {"samples": 0}, {"temperature": float("nan")}):
-        with pytest.raises(AttarError, match="temperature"):
-            continuations(lm, "a", max_new=2, **options)  # type: ignore[arg-type]
+    for decoding, count in ((Decoding(), 0), (Decoding(), 2), (sample(), 0), (Decoding(method="beam", beams=3), 4)):
+        with pytest.raises(UsageError, match=f"{count} texts"):
+            continuations(lm, "a", decoding, max_new=2, count=count)
+
+
+def test_a_nucleus_holds_the_fewest_pieces_of_its_share(lm: causal.Causal) -> None:
+    shares = log_probabilities(lm, lm.pieces(TEXTS[4]))[-1].exp().sort(descending=True)
+    size = 1 + int((shares.values.cumsum(0) < 0.5).sum())
+    assert 1 < size < 300
+    names = {lm.tokenizer.decode([int(piece)]) for piece in shares.indices[:size]}
+    drawn = continuations(lm, TEXTS[4], sample(top_p=0.5), max_new=1, count=300)
+    assert set(drawn) <= names
+    assert len(set(drawn)) > 1
+
+
+def test_a_beam_as_wide_as_the_vocabulary_finds_the_likeliest_text(lm: causal.Causal) -> None:
+    free = dataclasses.replace(lm, end_id=None)
+    ids = lm.pieces(TEXTS[5])[:4]
+    size = lm.model.config.vocab_size
+    first = log_probabilities(lm, ids)[-1]
+    rows = torch.tensor([[*ids, piece] for piece in range(size)])
+    with torch.no_grad():
+        both = first[:, None] + lm.model(rows).logits[:, -1].double().log_softmax(-1)
+    best = both.flatten().topk(3).indices.tolist()
+    wide = Decoding(method="beam", beams=size)
+    assert continued(free, ids, wide, max_new=2, count=3) == [[place // size, place % size] for place in best]
 
 
 def test_what_is_no_causal_model_is_refused(tmp_path: Path) -> None:
