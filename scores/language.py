@@ -12,6 +12,7 @@ from ..recipe import Task
 from ..tasks import data, kinds, prompts
 from ..tasks.corpus import Corpus
 from ..teachers import zero_shot
+from ..teachers.causal import Moved
 from ..teachers.perplexity import Perplexity, perplexity, unigram, untrained
 from .measures import Job, Material, cut, some, timed
 from .record import Result
@@ -25,7 +26,8 @@ def read_text(entry: PerplexityEntry, seed: int) -> Material:
     if entry.limit and entry.limit < len(lines):
         start = random.Random(seed).randrange(len(lines) - entry.limit + 1)
         lines = lines[start : start + entry.limit]
-    text = "".join(lines)
+    # What stands last in a file, and a row of JSONL, has no newline of its own: the next text begins a line.
+    text = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines[:-1]) + "".join(lines[-1:])
     if not text.strip():
         raise AttarError("there is no text in these lines", where=", ".join(entry.texts))
     digests = {"text": value_digest(text)}
@@ -37,16 +39,19 @@ def score_text(job: Job) -> Iterator[Result]:
     """The model's perplexity, and those of its baselines."""
     text, train = job.content
     lm, entry = job.subject.lm, job.entry
-    parts = 2 if entry.random else 1
+    parts = 1 + (train is not None) + entry.random
     window = {"window": entry.window, "stride": entry.stride}
     with timed() as clock:
         found = perplexity(lm, text, **window, moved=job.part(0, parts))
         baselines = {}
         if train is not None:
-            baselines["unigram"] = _perplexity(unigram(lm, text, islice(train.lines(), entry.train_limit)))
+            lines = islice(_watched(train, job.part(1, parts)), entry.train_limit)
+            baselines["unigram"] = _perplexity(unigram(lm, text, lines))
         if entry.random:
             other = untrained(lm, job.seed)
-            baselines["random weights"] = _perplexity(perplexity(other, text, **window, moved=job.part(1, parts)))
+            baselines["random weights"] = _perplexity(
+                perplexity(other, text, **window, moved=job.part(parts - 1, parts))
+            )
     sizes = {"pieces": found.pieces, "words": found.words, "window": found.window, "stride": found.stride}
     yield Result(
         model=job.subject.name,
@@ -55,6 +60,14 @@ def score_text(job: Job) -> Iterator[Result]:
         rows=text.count("\n") + (not text.endswith("\n")),
         seconds=clock.seconds,
     )
+
+
+def _watched(corpus: Corpus, moved: Moved) -> Iterator[str]:
+    """The corpus's lines; tells now and then how far they are read."""
+    for number, line in enumerate(corpus.lines()):
+        if number % 1000 == 0:
+            moved(corpus.done)
+        yield line
 
 
 def _perplexity(found: Perplexity) -> dict[str, float]:

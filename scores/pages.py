@@ -14,6 +14,7 @@ from ..benchmarks.report import plain
 from ..errors import AttarError
 from ..files import write_text
 from ..recipe import Part
+from ..tasks.decoding import Decoding
 from . import record, sheet, tables
 from .record import Scores
 
@@ -53,7 +54,7 @@ No measurement is kept here yet; this command makes one:
 
 def page() -> str:
     """docs/scores.md: the kinds of score, then the document."""
-    kinds: list[type[Part]] = [*get_args(get_args(sheet.Entry)[0]), sheet.Triples, sheet.Decoding]
+    kinds: list[type[Part]] = [*get_args(get_args(sheet.Entry)[0]), sheet.Triples, Decoding]
     names = ", ".join(f"`recipes/scores/{name}.yaml`" for name in sheet.ready())
     form = DOCUMENT.format(format=record.FORMAT) + schema.sections(record, record.Scores)
     return INTRO.format(ready=names) + "".join(_kind(kind) for kind in kinds) + form
@@ -94,7 +95,7 @@ def _kind(kind: type[Part]) -> str:
 
 
 def _default(value: Any) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], sheet.Decoding):
+    if isinstance(value, list) and value and isinstance(value[0], Decoding):
         return ", ".join(one.name for one in value)
     return json.dumps(value, ensure_ascii=False)
 

@@ -86,7 +86,7 @@ def _on_sheet(
     for entry, place, material in zip(entries, places, materials, strict=True):
         scores.append(_score(entry, place, material, models, sheet.seed, progress, finished))
     decoder = MEASURES[entries[0].kind].family == "decoder"
-    return [model.card(model.lm.model if decoder else model.masked) for model in models], scores
+    return [model.card(model.lm.model if decoder else model.reader) for model in models], scores
 
 
 def _score(

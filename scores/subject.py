@@ -45,6 +45,11 @@ class Subject:
         return self._masked[0]
 
     @property
+    def reader(self) -> PreTrainedModel:
+        """The encoder, with its head where it has one."""
+        return self.masked if self.has_head else self.masked.base_model
+
+    @property
     def has_head(self) -> bool:
         """Whether the encoder's folder holds a masked-LM head."""
         return not self._masked[1]

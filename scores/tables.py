@@ -97,9 +97,8 @@ def _shots(score: Score, parameters: dict[str, str]) -> Grid:
 
 def _shot(result: Result) -> str:
     spread = f" ± {value('spread', result.metrics['spread'])}" if len(result.values) > 1 else ""
-    return (
-        value("accuracy", result.metrics["accuracy"]) + spread + "*" * (result.metrics["shown"] < result.condition["k"])
-    )
+    short = bool(result.metrics["shown"] < result.condition["k"])
+    return f"{value('accuracy', result.metrics['accuracy'])}{spread}{'*' if short else ''}"
 
 
 def _baselines(results: Sequence[Result]) -> list[tuple[str, dict[str, float]]]:

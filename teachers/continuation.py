@@ -51,7 +51,8 @@ def continued(
 ) -> list[list[int]]:
     """The same from pieces to pieces, up to end-of-text and without it."""
     if not 0 < max_new < lm.positions:
-        raise AttarError(f"{max_new} new pieces, and the model holds {lm.positions}", where="max_new")
+        what = f"{max_new} new pieces, and the model holds {lm.positions}"
+        raise AttarError(what, fix=f"ask for 1 to {lm.positions - 1}")
     most = {"greedy": 1, "beam": decoding.beams}.get(decoding.method, count)
     if not 1 <= count <= most:
         raise UsageError(f"{count} texts, and {decoding.name} gives {most if count > most else 'at least 1'}")

@@ -86,8 +86,8 @@ def unigram(lm: Causal, text: str, training_text: Iterable[str]) -> Perplexity:
     counts = np.ones(vocabulary(lm.tokenizer))
     parts = iter(training_text)
     while chunk := list(islice(parts, 1024)):
-        for encoding in lm.tokenizer.encode_batch(chunk, add_special_tokens=False):
-            np.add.at(counts, encoding.ids, 1)
+        encodings = lm.tokenizer.encode_batch(chunk, add_special_tokens=False)
+        counts += np.bincount([piece for one in encodings for piece in one.ids], minlength=len(counts))
     ids = (lm.start() + lm.pieces(text))[1:]
     if counts.sum() == len(counts):
         raise AttarError("the training text of the unigram model holds no piece")

@@ -284,7 +284,7 @@ def test_a_long_prompt_leaves_room(lm: causal.Causal) -> None:
     long = " ".join(TEXTS)
     tail = lm.tokenizer.decode(lm.pieces(long)[-(POSITIONS - 5) :])
     assert continuations(lm, long, max_new=5) == continuations(lm, tail, max_new=5)
-    with pytest.raises(AttarError, match="max_new"):
+    with pytest.raises(AttarError, match="new pieces"):
         continuations(lm, "a", max_new=POSITIONS)
     for decoding, count in ((Decoding(), 0), (Decoding(), 2), (sample(), 0), (Decoding(method="beam", beams=3), 4)):
         with pytest.raises(UsageError, match=f"{count} texts"):

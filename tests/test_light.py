@@ -117,7 +117,7 @@ def test_a_teacher_folder_is_inspected(light: dict[str, str], teacher: Path) -> 
     assert done.returncode == 0 and "attention" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("command", ["compress", "teach", "distil", "export", "glue"])
+@pytest.mark.parametrize("command", ["compress", "teach", "distil", "export", "glue", "score"])
 def test_training_says_what_to_install_and_makes_nothing(light: dict[str, str], tmp_path: Path, command: str) -> None:
     words = [command, *(["assistant"] if command != "glue" else [])]
     done = python(light, "-m", "attar.cli", *words, "--out", str(tmp_path / "runs" / "one"))

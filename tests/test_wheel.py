@@ -37,7 +37,13 @@ def test_every_package_is_in_it_and_tests_are_not(wheel: Path) -> None:
         for module in (ROOT / package).glob("*.py"):
             assert f"attar/{(package / module.name).as_posix()}" in names, package
     assert not [name for name in names if "tests" in name.split("/")]
-    for data in ("recipes/assistant.yaml", "recipes/schema.json", "tasks/assistant/templates.yaml", "py.typed"):
+    for data in (
+        "recipes/assistant.yaml",
+        "recipes/schema.json",
+        "recipes/scores/language.yaml",
+        "tasks/assistant/templates.yaml",
+        "py.typed",
+    ):
         assert f"attar/{data}" in names
     for template in (ROOT / "benchmarks" / "templates").iterdir():
         assert f"attar/benchmarks/templates/{template.name}" in names
