@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM
 
 from .. import training
 from ..errors import AttarError
-from .causal import Causal, Moved, Row, score, vocabulary
+from . import vocabulary_files
+from .causal import Causal, Moved, Row, score
 
 
 class Perplexity(NamedTuple):
@@ -83,7 +84,7 @@ def unigram(lm: Causal, text: str, training_text: Iterable[str]) -> Perplexity:
     A piece's probability is (count + 1) / (pieces + vocabulary): Laplace's rule, so that none is impossible. The counts
     are of the training text, which is read in parts, such as lines, and never held.
     """
-    counts = np.ones(vocabulary(lm.tokenizer))
+    counts = np.ones(vocabulary_files.size(lm.tokenizer))
     parts = iter(training_text)
     while chunk := list(islice(parts, 1024)):
         encodings = lm.tokenizer.encode_batch(chunk, add_special_tokens=False)
