@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import AttarError, nearest
 from ..files import explain_os_errors
-from .table import unicode
+from . import table  # which imports this module too: names are looked up when they are used
 
 LONGEST = 1 << 20  # bytes of a line that are read at once, characters of a passage
 LONGEST_ROW = 1 << 26  # bytes of a row, which must be held to be parsed
@@ -177,7 +177,7 @@ def _column(row: dict[str, Any], names: Sequence[str], where: str) -> str:
     text = row[name]
     if text is not None and not isinstance(text, str):
         raise AttarError(f"the column {name!r} holds no text", where=where)
-    return unicode(text, name, where) if text else ""
+    return table.unicode(text, name, where) if text else ""
 
 
 def _decode(data: bytes, path: Path, number: int) -> str:
