@@ -91,16 +91,6 @@ def test_a_model_that_failed_at_the_judged_length_misses_the_limit() -> None:
     assert not limit.met and limit.value is None
 
 
-def test_rows_are_there_once_and_each_has_its_own_name() -> None:
-    one = artefact("model-16.tflite", 100, length=16)
-    other = one.model_copy(update={"runtime": "tflite-runtime"})
-    names = [(model.name, model.runtime) for model in assembly.distinct([one, other, one])]
-    assert names == [
-        ("model-16.tflite", "litert"),
-        ("artefacts/model-16.tflite in tflite-runtime", "tflite-runtime"),
-    ]
-
-
 def spec(**task: Any) -> Recipe:
     words = {"train": {"path": "train.tsv"}, "max_length": MAX_LENGTH} | task
     return parse({"name": "tiny", "task": words, "export": {"tflite": []}})
