@@ -188,7 +188,7 @@ def _show_stage(
         return _print_json(record.load(folder).model_dump(mode="json"))
     if "knowledge" in results:
         terminal.show(*outcome.knowledge(results["knowledge"]))
-    terminal.show(*outcome.stage(results[stage], folder / name))
+    terminal.show(*outcome.stage(results, stage, folder / name))
     return 0
 
 

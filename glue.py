@@ -22,6 +22,7 @@ from rich.markup import escape
 
 from . import __version__, pipeline, recipe_file
 from .benchmarks import terminal
+from .context import Progress
 from .errors import AttarError, DiskFullError, not_installed
 from .files import locked, os_error, read_json, write_json
 from .recipe import Recipe, expand
@@ -103,7 +104,7 @@ def run(
     out: Path,
     *,
     until: str = "distil",
-    progress: pipeline.Progress = lambda what, done, remark: None,
+    progress: Progress = lambda what, done, remark: None,
     finished: Finished = lambda name, seconds, reused: None,
     command: str = "",
 ) -> Table:
@@ -128,7 +129,7 @@ def run(
 
 
 def _run(
-    task: Task, line: Line, spec: Recipe, until: str, progress: pipeline.Progress, finished: Finished, command: str
+    task: Task, line: Line, spec: Recipe, until: str, progress: Progress, finished: Finished, command: str
 ) -> None:
     """Run one task and fill its line; what was scored before a failure counts."""
     folder, done = Path(line.run), list[str]()

@@ -12,122 +12,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import recipe
+from . import __version__, recipe
+from .context import FUSED, PRETRAINED, Context, Progress
 from .errors import AttarError, UsageError
 from .files import file_digest, folder_digest, locked, value_digest, write_text
-from .processes import Processes, launched
 from .recipe import Recipe
 from .slots import Slot, obtain
-from .tasks import data as rows
 from .tasks import kinds, triples
-from .tasks.encoding import Encoder
-from .tasks.task import Answers, Encoded, Task
-
-Progress = Callable[[str, float, str], None]
-
-
-@dataclass
-class Context:
-    """What the stages of one run share."""
-
-    recipe: Recipe
-    out: Path
-    progress: Progress
-    keys: dict[str, str] = field(default_factory=dict)
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None
-    command: str = ""
-    processes: Processes = field(default_factory=launched)
-    _outputs: dict[str, dict[str, Answers]] = field(default_factory=dict)
-
-    @cached_property
-    def data(self) -> rows.Data:
-        """The rows of the task."""
-        return rows.load(self.recipe.task, self.recipe.seed)
-
-    @cached_property
-    def task(self) -> Task:
-        """The task, with the labels of its training rows, in the order of a teacher that is taken as it is."""
-        task = self.trained_task()
-        if not self.recipe.teacher.finetune:
-            from .teachers import checkpoint
-
-            task.follow(checkpoint.classes(self.source))
-        return task
-
-    @property
-    def origin(self) -> Path | str:
-        """Where the road starts: what was pre-trained here, or the checkpoint that the recipe names."""
-        from .teachers import checkpoint
-
-        return self.out / PRETRAIN.folder if self.recipe.pretrain else checkpoint.locate(self.recipe.teacher.model)
-
-    @property
-    def source(self) -> Path | str:
-        """Where the teacher starts from: the origin, or what it became with a knowledge graph."""
-        return self.out / KNOWLEDGE.folder if self.recipe.knowledge else self.origin
-
-    def trained_task(self, *, held: bool = True) -> Task:
-        """The task of the training rows, and of those that were held out of them."""
-        spec, data = self.recipe.task, self.data
-        return kinds.KINDS[spec.kind].build(spec, data.train, data.labels if held else [])
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The tokenizer that teacher, student and artefacts share."""
-        return Encoder(self.out / "teacher" / "tokenizer.json", self.recipe.task.max_length)
-
-    @cached_property
-    def splits(self) -> dict[str, Encoded]:
-        """The splits that are scored, encoded."""
-        return {name: self.task.encode(found, self.encoder) for name, found in self.data.splits().items()}
-
-    def outputs(self, role: str) -> dict[str, Answers]:
-        """Logits of the saved teacher or student on every split, from the folder as anybody would load it."""
-        from .teachers import heads
-
-        if role not in self._outputs:
-            head, pad = self.task.head, self.encoder.pad_id
-            model = heads.load(head, self.out / role)
-            self._outputs[role] = {
-                name: heads.answers(model, head, encoded.features, pad) for name, encoded in self.splits.items()
-            }
-        return self._outputs[role]
-
-    def reload_check(self) -> dict[str, Any]:
-        """Does the saved student, loaded with `from_pretrained`, score what it scored when it was trained?"""
-        trained = self.results["distil"]["scores"]
-        loaded = {n: self.task.score(logits, self.splits[n]) for n, logits in self.outputs("student").items()}
-        same = all(abs(loaded[n][m] - trained[n][m]) < 1e-6 for n in trained for m in trained[n])
-        detail = ", ".join(f"{n} {self.task.metric} {100 * loaded[n][self.task.metric]:.2f}" for n in loaded)
-        return {"name": "student: reloads with from_pretrained to the same scores", "passed": same, "detail": detail}
-
-    def task_card(self) -> dict[str, Any]:
-        """The task as records and bundles state it."""
-        task, rows = self.task, self.data.counts()
-        return {"kind": task.kind, "metric": task.metric, "labels": task.labels, "pair": task.pair, "rows": rows}
-
-    @cached_property
-    def digests(self) -> dict[str, str]:
-        """sha256 of each split's rows."""
-        return self.data.digests()
-
-    def provenance(self) -> dict[str, Any]:
-        """Where the model and its data came from."""
-        teach = self.results["teach"]
-        return {
-            "teacher": teach["source"],
-            "teacher_licence": teach["licence"],
-            "teacher_weights": teach["weights"],
-            "data": self.digests,
-            "recipe": value_digest(self.recipe.model_dump(mode="json")),
-        }
 
 
 @dataclass(frozen=True)
@@ -156,15 +51,12 @@ def _stated(part: recipe.Part, *left_out: str) -> dict[str, Any]:
 
 
 def _pretrain_inputs(context: Context) -> Any:
-    from .tasks.corpus import Corpus
-
     spec = context.recipe.pretrain
     assert spec is not None
-    corpus = Corpus(spec.corpus.paths, text=spec.corpus.text)
     path = recipe.expand(spec.vocabulary.path) if spec.vocabulary.path else None
     return {
         "pretrain": _stated(spec),
-        "corpus": corpus.digest(),
+        "corpus": context.corpus.digest(),
         "vocabulary": path and (folder_digest(path) if path.is_dir() else file_digest(path)),
         "seed": context.recipe.seed,
     }
@@ -176,7 +68,7 @@ def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
     spec, seed = context.recipe.pretrain, context.recipe.seed
     assert spec is not None
     context.processes.call()
-    return pretrain.pretrain(spec, seed, folder, context.progress, context.processes)
+    return pretrain.pretrain(spec, seed, folder, context.progress, context.processes, context.corpus)
 
 
 def _knowledge_inputs(context: Context) -> Any:
@@ -253,11 +145,9 @@ def _export(context: Context, folder: Path) -> dict[str, Any]:
 
 def _verify_inputs(context: Context) -> Any:
     """The runtimes are inputs: one that was missing or of another version may judge otherwise."""
-    from .benchmarks.machine import version
-    from .export.bundle import DISTRIBUTIONS
+    from .export.bundle import DISTRIBUTIONS, installed
 
-    runtimes = {name: version(package) for name, package in DISTRIBUTIONS.items()}
-    return {"tolerance": context.recipe.export.tolerance, "runtimes": runtimes}
+    return {"tolerance": context.recipe.export.tolerance, "runtimes": {name: installed(name) for name in DISTRIBUTIONS}}
 
 
 def _measure_inputs(context: Context) -> Any:
@@ -295,6 +185,11 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 
     return measurement.measure(context.recipe.measure, models, tokenizer, texts, context.out, context.progress)
 
 
+def _bundle_inputs(context: Context) -> Any:
+    """The bundle says which recipe and which attar made it: with another of either its bytes are others."""
+    return {"provenance": context.provenance(), "attar": __version__}
+
+
 def _bundle(context: Context, folder: Path) -> dict[str, Any]:
     from .benchmarks import assembly
     from .export import package
@@ -316,10 +211,10 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
 
 
 PRETRAIN = Stage(
-    "pretrain", "pretrained", 1, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
+    "pretrain", PRETRAINED, 1, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
 )
 KNOWLEDGE = Stage(
-    "knowledge", "fused", 1, (), _knowledge_inputs, _knowledge, wanted=lambda spec: spec.knowledge is not None
+    "knowledge", FUSED, 1, (), _knowledge_inputs, _knowledge, wanted=lambda spec: spec.knowledge is not None
 )
 STAGES = (
     PRETRAIN,
@@ -329,7 +224,7 @@ STAGES = (
     Stage("export", "artefacts", 1, ("teach", "distil"), _export_inputs, _export),
     Stage("verify", "verification", 1, ("export",), _verify_inputs, _verify),
     Stage("measure", "measurement", 1, ("verify",), _measure_inputs, _measure, False),
-    Stage("bundle", "bundle", 1, ("measure",), lambda c: [c.recipe.name, c.recipe.budget.model_dump()], _bundle, False),
+    Stage("bundle", "bundle", 1, ("measure",), _bundle_inputs, _bundle, False),
 )
 
 

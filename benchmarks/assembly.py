@@ -28,25 +28,11 @@ def rows(results: Results, out: Path) -> list[Model]:
     """The main table as far as it was made: teacher and student in PyTorch, then the artefacts with their costs."""
     table = [_torch_row(role, results, out) for role, stage in MAKERS.items() if stage in results]
     costs = results.get("measure", {}).get("costs", {})
-    made = results.get("verify", {}).get("models", [])
-    for model in distinct([Model.model_validate(values) for values in made]):
+    for model in map(Model.model_validate, results.get("verify", {}).get("models", [])):
         if model.name in costs:
             model.cost = Cost.model_validate(costs[model.name])
         table.append(model)
     return table
-
-
-def distinct(models: Sequence[Model]) -> list[Model]:
-    """Each file in each runtime once (a recipe may name a length twice), and each under a name of its own."""
-    found: dict[tuple[str | None, str], Model] = {}
-    names: set[str] = set()
-    for model in models:
-        if (model.file, model.runtime) in found:
-            continue
-        name = model.name if model.name not in names else f"{model.file} in {model.runtime}"
-        names.add(name)
-        found[model.file, model.runtime] = model.model_copy(update={"name": name})
-    return list(found.values())
 
 
 def _torch_row(role: Any, results: Results, out: Path) -> Model:
@@ -157,8 +143,8 @@ def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
     if "knowledge" in results:
         fused = results["knowledge"]
         found = ", ".join(f"{name} {100 * scores['mrr']:.1f}" for name, scores in fused["links"].items())
-        notes += [f"links, filtered MRR over {fused['ranked']} held-out triples: {found}", *fused["remarks"]]
-    notes += results["teach"].get("remarks", [])
+        notes.append(f"links, filtered MRR over {fused['ranked']} held-out triples: {found}")
+    notes += [line for stage in results.values() for line in stage.get("remarks", [])]
     for split, count in results["teach"]["truncated"].items():
         if count:
             total = task["rows"][split]

@@ -18,7 +18,6 @@ from ..errors import AttarError
 from ..export.runtimes import Arrays
 from ..tasks.encoding import Encoder
 from . import cost, latency, machine, profile
-from .assembly import distinct
 from .record import Cost, Latency, Model
 
 PROFILED = ("teacher.onnx", "model.onnx", "model-int8.onnx")
@@ -34,7 +33,7 @@ def measure(
     progress: Callable[[str, float, str], None],
 ) -> dict[str, Any]:
     """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`."""
-    passed = [model for model in distinct(models) if model.status == "ok" and model.file]
+    passed = [model for model in models if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
     failures: list[str] = []
     queries = _queries({*spec.lengths, *(model.length for model in passed if model.length)}, tokenizer, texts, failures)

@@ -50,18 +50,24 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
     yield escape(f"try      {_command(folder / 'bundle')}")
 
 
-def stage(results: dict[str, Any], folder: Path) -> Iterator[Table | str]:
-    """One finished stage: the scores of a model, or what became of each artefact; then the folder and the report."""
-    if "models" in results:
+def stage(results: dict[str, dict[str, Any]], name: str, folder: Path) -> Iterator[Table | str]:
+    """A stage: scores, or what became of each artefact; then the remarks of the run, the folder and the report.
+
+    `results` are those of all stages so far, by name.
+    """
+    found = results[name]
+    if "models" in found:
         rows = table("artefact", "MB", "largest error", "")
-        for values in results["models"]:
+        for values in found["models"]:
             model = Model.model_validate(values)
             error = f"{model.golden_error:.2g}" if model.golden_error is not None else "–"
             reason = f"[yellow]rejected: {escape(model.reason)}[/]" if model.status == "rejected" else "ok"
             rows.add_row(escape(model.name), digits((model.bytes or 0) / 1e6), error, reason)
         yield rows
-    for split, scores in results.get("scores", {}).items():
-        yield f"{split}  " + ", ".join(f"{name} {100 * value:.2f}" for name, value in scores.items())
+    for split, scores in found.get("scores", {}).items():
+        yield f"{split}  " + ", ".join(f"{metric} {100 * value:.2f}" for metric, value in scores.items())
+    for remark in (line for one in results.values() for line in one.get("remarks", [])):
+        yield f"[dim]{escape(remark)}[/]"
     yield escape(f"{folder}\n{folder.parent / 'report.html'}")
 
 
@@ -80,14 +86,12 @@ def study(found: StudyRecord, folder: Path) -> Iterator[Table | str]:
 
 
 def knowledge(results: dict[str, Any]) -> Iterator[Table | str]:
-    """What a teacher learnt of a graph: link prediction before, after and by TransE; then what was skipped."""
+    """What a teacher learnt of a graph: link prediction before, after and by TransE."""
     rows = table("links", "MRR", "Hits@1", "Hits@3", "Hits@10")
     rows.caption = f"filtered, {results['ranked']} of {results['rows']['dev']} held-out triples"
     for name, scores in results["links"].items():
         rows.add_row(name, *(f"{100 * scores[metric]:.2f}" for metric in ("mrr", "hits@1", "hits@3", "hits@10")))
     yield rows
-    for remark in results["remarks"]:
-        yield escape(remark)
 
 
 def _name(model: Model, choice: str | None) -> str:

@@ -30,6 +30,12 @@ from .runtimes.isolated import run_isolated
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 
+
+def installed(runtime: str) -> str | None:
+    """The version of a runtime's distribution; None where it is not installed."""
+    return version(DISTRIBUTIONS[runtime])
+
+
 Piece = Annotated[int, Field(ge=0, lt=2**31)]  # what every runtime's integers hold
 
 
@@ -186,7 +192,7 @@ def _tokenizer(bundle: Path, manifest: Manifest, examples: list[Golden]) -> str:
 
 def _artefact(bundle: Path, manifest: Manifest, artefact: Artefact, examples: list[Golden]) -> str:
     """Golden logits within the tolerance; for a fixed length on those examples that fit."""
-    if version(DISTRIBUTIONS[artefact.runtime]) is None:
+    if installed(artefact.runtime) is None:
         raise _Skip(f"{artefact.runtime} is not installed")
     fitting = [one for one in examples if len(one.input_ids) <= (artefact.length or len(one.input_ids))]
     if not fitting:

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..benchmarks.machine import version
 from ..errors import UsageError, nearest
 from ..files import inside
 from ..tasks.encoding import Encoder, collate
 from . import manifest as manifests
-from .bundle import DISTRIBUTIONS
+from .bundle import installed
 from .manifest import Artefact, Manifest
 from .runtimes import open_model
 
@@ -90,7 +89,7 @@ def select(manifest: Manifest, file: str, where: str = "") -> Artefact:
     if not found:
         fix = nearest(file, {one.file for one in manifest.artefacts})
         raise UsageError(f"the bundle has no artefact {file!r}", where=where, fix=fix)
-    return next((one for one in found if version(DISTRIBUTIONS[one.runtime])), found[0])
+    return next((one for one in found if installed(one.runtime)), found[0])
 
 
 def read_texts(name: str, pair: bool) -> list[tuple[str, str | None]]:

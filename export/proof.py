@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarks.machine import cores, version
+from ..benchmarks.machine import cores
 from ..benchmarks.record import Check, Model
 from ..errors import AttarError
 from ..recipe import Recipe
@@ -25,7 +25,7 @@ from ..tasks.encoding import Features
 from ..tasks.task import Answers, Encoded, Task
 from . import parity, sizes
 from .artefacts import golden_rows
-from .bundle import DISTRIBUTIONS
+from .bundle import installed
 
 Outputs = dict[str, Answers]  # split -> the PyTorch model's logits
 BITS = {"fp32": 32, "int8": 8}
@@ -55,7 +55,7 @@ def prove(
             models.append(model.model_dump())
             checks.append(Check(name=f"{model.name}: made", passed=False, detail=card["failure"]).model_dump())
             continue
-        if version(DISTRIBUTIONS[model.runtime]) is None:
+        if installed(model.runtime) is None:
             detail = f"skipped: {model.runtime} is not installed"
             checks.append(Check(name=f"{model.name}: tried", passed=True, skipped=True, detail=detail).model_dump())
             continue

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from .. import recipe
 from ..errors import AttarError, UsageError
 from ..files import file_digest, value_digest
-from ..recipe import expand
 from .sentences import cut
 from .streams import LONGEST, Counts, Line, bare, lines, rows
 
@@ -53,6 +53,7 @@ class Corpus:
         self.document, self.passage = document, passage
         self.size = _size(self.files)  # bytes of the files as they lie on disk
         self.counts = Counts()
+        self._digest = ""
 
     @property
     def done(self) -> float:
@@ -60,14 +61,16 @@ class Corpus:
         return min(1.0, self.counts.bytes / max(1, self.size))
 
     def digest(self) -> str:
-        """sha256 over the files' contents in their order and over how they are read."""
-        settings = [VERSION, self.text, self.document, self.passage]
-        return value_digest([*settings, *((_kind(path), file_digest(path)) for path in self.files)])
+        """sha256 over the files' contents in their order and over how they are read; they are read for it once."""
+        if not self._digest:
+            settings = [VERSION, self.text, self.document, self.passage]
+            self._digest = value_digest([*settings, *((_kind(path), file_digest(path)) for path in self.files)])
+        return self._digest
 
     def only(self, file: Path) -> Corpus:
         """The same corpus with one of its files."""
         part = copy.copy(self)
-        part.files, part.size, part.counts = [file], _size([file]), Counts()
+        part.files, part.size, part.counts, part._digest = [file], _size([file]), Counts(), ""
         return part
 
     def documents(self) -> Iterator[Document]:
@@ -116,11 +119,16 @@ class Corpus:
                 yield Document(f"{path}:{first[0]}", _counted(itertools.chain([first], passages), counts))
 
 
+def of(spec: recipe.Corpus) -> Corpus:
+    """The corpus that a recipe names. Raises `UsageError` where a path or pattern names no file that can be read."""
+    return Corpus(spec.paths, text=spec.text, document=spec.document, passage=spec.passage)
+
+
 def _find(paths: Sequence[str | Path]) -> list[Path]:
     """The files of all paths and patterns, each once."""
     found: dict[Path, None] = {}
     for path in paths:
-        place = expand(str(path))
+        place = recipe.expand(str(path))
         if place.is_dir():
             raise UsageError("this is a folder", where=str(place), fix=f"name its files: {place}/*.txt")
         pattern = str(place.relative_to(place.anchor))

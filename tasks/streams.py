@@ -12,7 +12,7 @@ import gzip
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -25,6 +25,13 @@ LONGEST = 1 << 20  # bytes of a line that are read at once, characters of a pass
 LONGEST_ROW = 1 << 26  # bytes of a row, which must be held to be parsed
 OPENERS: dict[str, Callable[[Any], Any]] = {".xz": lzma.LZMAFile, ".gz": lambda raw: gzip.GzipFile(fileobj=raw)}
 DAMAGE = (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError)
+
+WORDS = {  # for counts whose names do not say enough
+    "cuts": "cuts within huge lines",
+    "unbroken": "huge stretches without whitespace (skipped)",
+    "empty_rows": "rows without text (skipped)",
+    "long_rows": "huge rows (skipped)",
+}
 
 Line = tuple[int, str]  # number in its file, text
 
@@ -45,7 +52,12 @@ class Counts:
 
     def line(self) -> str:
         """All counts that are not zero, in one line."""
-        return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in asdict(self).items() if value)
+        return in_words(asdict(self))
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts that are not zero, in one line."""
+    return ", ".join(f"{value:,} {WORDS.get(name, name.replace('_', ' '))}" for name, value in counts.items() if value)
 
 
 def bare(path: Path) -> Path:

@@ -1,7 +1,8 @@
 """The stage `pretrain`: a teacher from plain text, as a stock Hugging Face folder with its tokenizer.
 
-- The corpus is read as a stream, encoded once into memory-mapped files, and drawn from row by row: memory does not grow
-  with it. The encoded corpus lies beside the checkpoints and goes with them when the stage is whole.
+- The corpus is read as a stream, encoded once into memory-mapped files, and drawn from row by row: of a row no more is
+  held than the numbers that say where it lies. The encoded corpus lies beside the checkpoints and goes with them when
+  the stage is whole.
 - A row is a span of text (`objectives.segments`) or, for the causal objective, a window of pieces. What is drawn by
   chance in it, masks and second texts, is drawn anew each time from torch's random state, which a checkpoint keeps: a
   killed run ends with the same bytes.
@@ -24,9 +25,11 @@ import torch
 from .. import recipe, training
 from ..errors import AttarError
 from ..processes import ALONE, Processes
+from ..tasks import corpus as corpora
 from ..tasks import sharding
 from ..tasks.corpus import Corpus
 from ..tasks.shards import Shards
+from ..tasks.streams import in_words
 from . import checkpoint, objectives, shapes, sharing, vocabulary, vocabulary_files
 from .objectives import next_sentence, segments, sentence_order
 from .objectives import pieces as reading
@@ -77,18 +80,22 @@ class Rows:
 
 
 def pretrain(
-    spec: recipe.Pretrain, seed: int, folder: Path, progress: training.Progress, processes: Processes = ALONE
+    spec: recipe.Pretrain,
+    seed: int,
+    folder: Path,
+    progress: training.Progress,
+    processes: Processes = ALONE,
+    corpus: Corpus | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with the pre-trained model; gives its training curve, sizes and what the corpus held.
 
-    Of several `processes` the first one fills it and has results; all of them are given the same folder.
+    Of several `processes` the first one fills it and has results; all of them are given the same folder. `corpus` is
+    that of `spec`, from a caller who has it already: what is known of it, its digest, is not read again.
     """
-    corpus = Corpus(
-        spec.corpus.paths, text=spec.corpus.text, document=spec.corpus.document, passage=spec.corpus.passage
-    )
     decoder = spec.objective == "causal"
     encoded = folder / "checkpoints" / "corpus"
     if processes.first:
+        corpus = corpus or corpora.of(spec.corpus)
         if not (folder / "tokenizer.json").is_file():
             progress("vocabulary", 0.0, "")
             take_vocabulary(spec.vocabulary, corpus, decoder, folder, spec.max_length)
@@ -96,8 +103,8 @@ def pretrain(
         sharding.build(corpus, folder / "tokenizer.json", encoded, end_of_document=end, progress=progress)
     processes.wait()
     shards = Shards(encoded)
-    objective = build(spec, folder, seed)
     pieces = None if decoder else reading.read(folder / "tokenizer.json")
+    objective = build(spec, folder, pieces, seed)
     rows = Rows.of(shards, spec, pieces, seed)
     train, dev = divide(len(rows), spec.limit, seed)
     device = training.device()
@@ -136,7 +143,8 @@ def pretrain(
         "parameters": checkpoint.unique_parameters(objective.model),
         "vocabulary": int(objective.model.config.vocab_size),
         "pieces": shards.pieces,
-        "corpus": {"digest": corpus.digest(), **shards.counts},
+        "corpus": shards.counts,
+        "remarks": [f"corpus: {in_words(shards.counts)}"],
     }
 
 
@@ -157,8 +165,11 @@ def take_vocabulary(spec: recipe.Vocabulary, corpus: Corpus, decoder: bool, fold
     )
 
 
-def build(spec: recipe.Pretrain, folder: Path, seed: int) -> objectives.Objective:
-    """The objective over a model with random weights, sized for the tokenizer in `folder`."""
+def build(spec: recipe.Pretrain, folder: Path, pieces: objectives.Pieces | None, seed: int) -> objectives.Objective:
+    """The objective over a model with random weights, sized for the tokenizer in `folder`.
+
+    `pieces` are an encoder's, None for the causal objective.
+    """
     tokenizer = vocabulary_files.load(folder)
     names = ("layers", "hidden_size", "heads", "intermediate_size", "embedding_size", "positions", "groups")
     sizes = shapes.shape(
@@ -172,7 +183,6 @@ def build(spec: recipe.Pretrain, folder: Path, seed: int) -> objectives.Objectiv
     )
     config = shapes.config(sizes, special, dropout=spec.dropout, attention_dropout=spec.dropout)
     vocabulary_files.check(folder, config)
-    pieces = None if spec.objective == "causal" else reading.read(folder / "tokenizer.json")
     settings = objectives.Settings(spec.mask_rate, spec.whole_words, spec.generator_size, spec.discriminator_weight)
     objective = objectives.build(spec.objective, config, pieces, settings, seed)
     if spec.sharing:

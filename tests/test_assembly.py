@@ -91,16 +91,6 @@ def test_a_model_that_failed_at_the_judged_length_misses_the_limit() -> None:
     assert not limit.met and limit.value is None
 
 
-def test_rows_are_there_once_and_each_has_its_own_name() -> None:
-    one = artefact("model-16.tflite", 100, length=16)
-    other = one.model_copy(update={"runtime": "tflite-runtime"})
-    names = [(model.name, model.runtime) for model in assembly.distinct([one, other, one])]
-    assert names == [
-        ("model-16.tflite", "litert"),
-        ("artefacts/model-16.tflite in tflite-runtime", "tflite-runtime"),
-    ]
-
-
 def spec(**task: Any) -> Recipe:
     words = {"train": {"path": "train.tsv"}, "max_length": MAX_LENGTH} | task
     return parse({"name": "tiny", "task": words, "export": {"tflite": []}})
@@ -134,7 +124,7 @@ def measured(run: Path, teacher: Path, models: list[Model], lengths: list[int]) 
 
 def test_measuring_goes_on_beside_what_cannot_be_measured(run: Path, teacher: Path) -> None:
     """The tiny model holds 64 pieces; no text fits into 1."""
-    models = [artefact("model.onnx", 1), artefact("teacher.onnx", 1, of="teacher"), artefact("model.onnx", 1)]
+    models = [artefact("model.onnx", 1), artefact("teacher.onnx", 1, of="teacher")]
     found = measured(run, teacher, models, [1, 8, 128])
     assert set(found["costs"]) == {"model.onnx", "teacher.onnx"}
     for values in found["costs"].values():

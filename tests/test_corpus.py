@@ -9,15 +9,16 @@ import os
 import pickle
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
+from attar import recipe
+from attar.benchmarks import corpus_memory
 from attar.errors import AttarError, DiskFullError
 from attar.files import locked
 from attar.tasks import sharding, shards, streams
-from attar.tasks.corpus import Corpus
+from attar.tasks.corpus import Corpus, of
 from attar.tasks.sentences import LONGEST_SENTENCE, sentences
 from attar.teachers.vocabulary import bpe
 from conftest import tiny_tokenizer
@@ -139,6 +140,7 @@ def test_a_huge_line_is_cut_and_what_has_no_space_skipped(tmp_path: Path, ending
     assert max(map(len, passages)) <= streams.LONGEST and len(passages) > 4
     assert " ".join(passages).split() == f"before {words} start rest of it after".split()
     assert corpus.counts.unbroken == 1 and corpus.counts.cuts > 2
+    assert "1 huge stretches without whitespace (skipped)" in corpus.counts.line()
 
 
 def test_a_row_too_long_to_parse_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,42 +382,49 @@ def test_the_estimate_is_near_the_cost(tmp_path: Path, byte_level: Path, ending:
     assert size / 1.3 < cost.bytes < size * 1.3
 
 
-MEASURE = """
-    import sys, tracemalloc
-    from pathlib import Path
-    import numpy as np
-    from attar.tasks import sharding
-    from attar.tasks.corpus import Corpus
-    built = sharding.build(Corpus(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
-    status = Path("/proc/self/status").read_text()  # getrusage would count what the parent held before exec
-    peak = int(status.split("VmHWM:")[1].split()[0])
-    tracemalloc.start()  # from here on pages of the files are mapped in, which the system takes back as it likes
-    windows = built.windows(32)
-    for row in np.random.default_rng(0).integers(len(windows), size=500):
-        windows[row], built.sentence(row % built.sentences)
-    print(built.pieces, peak * 1024, tracemalloc.get_traced_memory()[1])
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of resident memory is read from /proc")
+@pytest.mark.skipif(not corpus_memory.STATUS.exists(), reason="the peak of resident memory is read from /proc")
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    """Ten times the text, half a megabyte and five, each encoded and drawn from in a fresh process."""
     line = "the schoolmistress misunderstood incomprehensible misrepresentations notwithstanding counterdemonstrations."
     words = {word: number for number, word in enumerate(sorted({*line.rstrip(".").split(), ".", "[UNK]"}))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    sizes, peaks, reading = [], [], []
-    for times in (1, 10):
-        path = tmp_path / f"{times}.txt"
-        path.write_text(((line + "\n") * 20 + "\n") * 250 * times, "utf-8")  # 0.5 and 5 MB
-        command = [sys.executable, "-c", textwrap.dedent(MEASURE), str(path), str(tmp_path / "tokenizer.json")]
-        done = subprocess.run([*command, str(tmp_path / "out")], capture_output=True, text=True, check=True)
-        for numbers, number in zip((sizes, peaks, reading), done.stdout.split(), strict=True):
-            numbers.append(int(number))
-    assert sizes[1] == 10 * sizes[0]
-    # Less than half of what the text takes by itself.
-    assert peaks[1] - peaks[0] < len(line) * 5_000 * 9 / 2
-    assert max(reading) < 100_000
+    path = tmp_path / "text.txt"
+    path.write_text(((line + "\n") * 20 + "\n") * 250, "utf-8")
+    small, large = corpus_memory.measure(tmp_path / "tokenizer.json", [path])
+    assert (large.text, large.pieces) == (10 * small.text, 10 * small.pieces)
+    assert large.encoding - small.encoding < (large.text - small.text) / 2  # the text by itself would take twice that
+    assert large.drawing < 100_000 < large.disk
+
+
+@pytest.mark.skipif(not corpus_memory.STATUS.exists(), reason="the peak of resident memory is read from /proc")
+def test_the_command_that_measures_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text(HOUSE * 9, "utf-8")
+    (tmp_path / "bad.txt").write_bytes(b"good\n\ncaf\xe9 noir\n")
+    tokenizer = str(tiny_tokenizer(tmp_path))
+    command = [sys.executable, "-m", corpus_memory.MODULE, tokenizer, str(tmp_path / "a.txt"), "--times", "2"]
+    (line,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "pieces" in line and "peak" in line
+    assert corpus_memory.main([tokenizer, str(tmp_path / "bad.txt"), "--times", "1"]) == 1
+    assert corpus_memory.main([tokenizer, str(tmp_path / "a.txt"), "--times", "ten"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("attar: ") and "bad.txt:3" in first and "not UTF-8" in first
+    assert "not a list of whole numbers" in second
+
+
+def test_the_corpus_of_a_recipe_is_read_for_its_digest_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("One.\nTwo.", "utf-8")
+    values = {"paths": [str(tmp_path / "a.txt")], "text": "body", "document": "paragraph", "passage": "line"}
+    found = of(recipe.Corpus.model_validate(values))
+    same = Corpus(tmp_path / "a.txt", text="body", document="paragraph", passage="line")
+    assert found.digest() == same.digest() and read(found) == read(same) == [["One.", "Two."]]
+    before = found.digest()
+    (tmp_path / "b.txt").write_text("Three.", "utf-8")
+    other = found.only(tmp_path / "b.txt").digest()
+    assert other != before
+    (tmp_path / "a.txt").unlink()
+    assert found.digest() == before  # what is not there cannot have been read again
 
 
 def test_published_text_reads_without_loss() -> None:

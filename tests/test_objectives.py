@@ -1,6 +1,7 @@
 """Pre-training objectives: masks against their rates, rows against the papers, losses against other computations."""
 
 import math
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,34 @@ def corpus(documents: int = 6, sentences: int = 9, number: int = 0) -> Texts:
 
 
 CORPUS = corpus()
+
+
+class Endless:
+    """One document of so many sentences of twenty pieces, of which nothing is held."""
+
+    def __init__(self, sentences: int) -> None:
+        self.sentences = sentences
+
+    def __len__(self) -> int:
+        return 1
+
+    def document(self, number: int) -> range:
+        return range(self.sentences)
+
+    def lengths(self, sentences: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        return np.full(len(np.asarray(sentences)), 20)
+
+
+def test_listing_the_spans_holds_no_document() -> None:
+    """Beside the spans themselves, six times the sentences take no more memory."""
+    extra = []
+    for sentences in (10_000, 60_000):
+        tracemalloc.start()
+        found = segments.spans(Endless(sentences), 600, np.random.default_rng(0), short=0.0)  # type: ignore[arg-type]
+        extra.append(tracemalloc.get_traced_memory()[1] - 3 * found.nbytes)  # numpy's array grows by half
+        tracemalloc.stop()
+        assert found[:, 1].tolist() == [*found[1:, 0].tolist(), sentences]
+    assert max(extra) < 1_000_000  # the lengths as Python numbers would take twice that
 
 
 @settings(max_examples=60)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from attar.cli import main
 from attar.export.manifest import load as load_manifest
+from attar.files import value_digest
 from conftest import LABELS, SENTENCES, tiny_teacher
 from helpers import PATIENCE
 
@@ -139,6 +140,21 @@ def test_a_part_of_a_run_has_a_record_that_tells_how_far_it_came(
     record = (run / "run.json").read_bytes()
     assert main(["teach", str(home / "recipe.yaml"), "--out", str(run), "--quiet"]) == 0
     assert (run / "run.json").read_bytes() == record  # it still tells of the bundle that stands there
+
+
+def test_a_bundle_names_the_recipe_that_made_it(run: Path, home: Path) -> None:
+    """Another recipe whose every model is the same, so that all is reused but the bundle."""
+    out = run.parent / "threads"
+    words = ["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet"]
+    found = []
+    for threads in (1, 2):
+        assert main([*words, "--set", f"threads={threads}"]) == 0
+        record = json.loads((out / "run.json").read_text("utf-8"))
+        provenance = load_manifest(out / "bundle").provenance
+        assert provenance["recipe"] == record["provenance"]["recipe"] == value_digest(record["recipe"])
+        found.append((provenance["recipe"], {stage["name"] for stage in record["stages"] if not stage["reused"]}))
+    assert found[0][0] != found[1][0] and found[1][1] == {"bundle"}
+    shutil.rmtree(out)
 
 
 @pytest.mark.parametrize("moment", ["teach", "prediction", "export"])

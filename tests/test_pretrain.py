@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from attar import pipeline, recipe, training
+from attar.benchmarks import outcome
 from attar.errors import AttarError, UsageError
 from attar.recipe_file import parse
 from attar.teachers import checkpoint, pretrain
@@ -149,6 +150,8 @@ def test_a_recipe_begins_with_plain_text(
     context = pipeline.run(parse(values), tmp_path / "run", until="teach")
     assert context.results["teach"]["scores"]["dev"]["accuracy"] > 0.9
     assert [stage["name"] for stage in context.stages] == ["pretrain", "teach"]
+    shown = [part for part in outcome.stage(context.results, "teach", tmp_path / "run") if isinstance(part, str)]
+    assert any("corpus: 6 documents, 180 passages" in line and "blank lines" in line for line in shown)
     model = checkpoint.family(tmp_path / "run" / "teacher")
     assert model == checkpoint.family(tmp_path / "run" / "pretrained")
     again = pipeline.run(parse(values), tmp_path / "run", until="teach")

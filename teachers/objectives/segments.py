@@ -19,6 +19,7 @@ from .base import Batch
 from .pieces import Pieces
 
 SHORT = 0.1  # share of the spans that are short, because later tasks have short texts (BERT, A.2 and its code)
+LOOKED = 4096  # sentences whose lengths are looked up at once
 
 
 Integers = npt.NDArray[np.int64]
@@ -77,13 +78,20 @@ def _spans(
     for document in range(len(documents)):
         numbers = documents.document(document)
         start, held, aim = numbers.start, 0, _aim(room, rng, short)
-        for number, count in zip(numbers, documents.lengths(numbers).tolist(), strict=True):
+        for number, count in _counts(documents, numbers):
             held += count
             if held >= aim and number + 1 - start >= least:
                 yield start, number + 1
                 start, held, aim = number + 1, 0, _aim(room, rng, short)
         if numbers.stop - start >= max(1, least):
             yield start, numbers.stop
+
+
+def _counts(documents: Documents, numbers: range) -> Iterator[tuple[int, int]]:
+    """Each sentence with its pieces; read by the thousand, for a document may be as long as its corpus."""
+    for start in range(0, len(numbers), LOOKED):
+        part = numbers[start : start + LOOKED]
+        yield from zip(part, documents.lengths(part).tolist(), strict=True)
 
 
 def _aim(room: int, rng: np.random.Generator, short: float) -> int:

@@ -1,0 +1,131 @@
+"""What the stages of one run share: the recipe, its data and task, and what the finished models answer.
+
+- Everything is read or computed when a stage first asks for it, and kept: a run whose stages are all reused loads no
+  model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .files import value_digest
+from .processes import Processes, launched
+from .recipe import Recipe
+from .tasks import corpus, kinds
+from .tasks import data as rows
+from .tasks.corpus import Corpus
+from .tasks.encoding import Encoder
+from .tasks.task import Answers, Encoded, Task
+
+PRETRAINED, FUSED = "pretrained", "fused"  # folders of models that stand in the run before its teacher
+
+Progress = Callable[[str, float, str], None]  # what, share done, a short remark
+
+
+@dataclass
+class Context:
+    """What the stages of one run share."""
+
+    recipe: Recipe
+    out: Path
+    progress: Progress
+    keys: dict[str, str] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None
+    command: str = ""
+    processes: Processes = field(default_factory=launched)
+    _outputs: dict[str, dict[str, Answers]] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> rows.Data:
+        """The rows of the task."""
+        return rows.load(self.recipe.task, self.recipe.seed)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text that the teacher is pre-trained on; a recipe without `pretrain` has none."""
+        assert self.recipe.pretrain is not None
+        return corpus.of(self.recipe.pretrain.corpus)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, with the labels of its training rows, in the order of a teacher that is taken as it is."""
+        task = self.trained_task()
+        if not self.recipe.teacher.finetune:
+            from .teachers import checkpoint
+
+            task.follow(checkpoint.classes(self.source))
+        return task
+
+    @property
+    def origin(self) -> Path | str:
+        """Where the road starts: what was pre-trained here, or the checkpoint that the recipe names."""
+        from .teachers import checkpoint
+
+        return self.out / PRETRAINED if self.recipe.pretrain else checkpoint.locate(self.recipe.teacher.model)
+
+    @property
+    def source(self) -> Path | str:
+        """Where the teacher starts from: the origin, or what it became with a knowledge graph."""
+        return self.out / FUSED if self.recipe.knowledge else self.origin
+
+    def trained_task(self, *, held: bool = True) -> Task:
+        """The task of the training rows, and of those that were held out of them."""
+        spec, data = self.recipe.task, self.data
+        return kinds.KINDS[spec.kind].build(spec, data.train, data.labels if held else [])
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The tokenizer that teacher, student and artefacts share."""
+        return Encoder(self.out / "teacher" / "tokenizer.json", self.recipe.task.max_length)
+
+    @cached_property
+    def splits(self) -> dict[str, Encoded]:
+        """The splits that are scored, encoded."""
+        return {name: self.task.encode(found, self.encoder) for name, found in self.data.splits().items()}
+
+    def outputs(self, role: str) -> dict[str, Answers]:
+        """Logits of the saved teacher or student on every split, from the folder as anybody would load it."""
+        from .teachers import heads
+
+        if role not in self._outputs:
+            head, pad = self.task.head, self.encoder.pad_id
+            model = heads.load(head, self.out / role)
+            self._outputs[role] = {
+                name: heads.answers(model, head, encoded.features, pad) for name, encoded in self.splits.items()
+            }
+        return self._outputs[role]
+
+    def reload_check(self) -> dict[str, Any]:
+        """Does the saved student, loaded with `from_pretrained`, score what it scored when it was trained?"""
+        trained = self.results["distil"]["scores"]
+        loaded = {n: self.task.score(logits, self.splits[n]) for n, logits in self.outputs("student").items()}
+        same = all(abs(loaded[n][m] - trained[n][m]) < 1e-6 for n in trained for m in trained[n])
+        detail = ", ".join(f"{n} {self.task.metric} {100 * loaded[n][self.task.metric]:.2f}" for n in loaded)
+        return {"name": "student: reloads with from_pretrained to the same scores", "passed": same, "detail": detail}
+
+    def task_card(self) -> dict[str, Any]:
+        """The task as records and bundles state it."""
+        task, rows = self.task, self.data.counts()
+        return {"kind": task.kind, "metric": task.metric, "labels": task.labels, "pair": task.pair, "rows": rows}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """sha256 of each split's rows."""
+        return self.data.digests()
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the model and its data came from."""
+        teach = self.results["teach"]
+        return {
+            "teacher": teach["source"],
+            "teacher_licence": teach["licence"],
+            "teacher_weights": teach["weights"],
+            "data": self.digests,
+            "recipe": value_digest(self.recipe.model_dump(mode="json")),
+        }
