@@ -29,8 +29,8 @@ from .teachers import trained_table
 DOCS = Path("docs")
 INTRO = """<!-- Written by `python -m attar.benchmarks.results` from the records in docs/; do not edit. -->
 
-Every figure on this page is taken from the records in [runs/](runs/) and [studies/](studies/). Times were taken on the
-machine named with each run; the speeds against the teacher were timed in turns, and travel better to other machines.
+Every figure on this page is taken from the records in {folders}. Times were taken on the machine named
+with each run; the speeds against the teacher were timed in turns, and travel better to other machines.
 """
 
 
@@ -38,7 +38,9 @@ def pages(runs: list[Run], studies: list[StudyRecord]) -> dict[str, str]:
     """Every file of the results, by its name below docs/."""
     whole = [run for run in runs if any(model.role == "artefact" for model in run.models)]
     trained = [run for run in runs if run not in whole]
-    found, parts = {}, [markdown(whole, title="Results", intro=INTRO) if whole else f"# Results\n\n{INTRO}"]
+    folders = [f"[{name}/]({name}/)" for name, records in (("runs", runs), ("studies", studies)) if records]
+    intro = INTRO.format(folders=" and ".join(folders))
+    found, parts = {}, [markdown(whole, title="Results", intro=intro) if whole else f"# Results\n\n{intro}"]
     if trained:
         parts.append(_section(trained_table(trained)))
     for study in studies:
