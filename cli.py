@@ -369,35 +369,40 @@ def predict(
     text: str | None = None,
     /,
     *,
-    pair: str | None = None,
+    pair: Annotated[str | None, Parameter(name=("--pair", "--context"))] = None,
+    candidates: Annotated[list[str], Parameter(name="--candidate", negative="", show_default=False)] = [],  # noqa: B006
     file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     artefact: str | None = None,
     threads: Count = 1,
     json: Flag = False,
 ) -> int:
-    """Answer a text, or a pair of texts, with a bundle's model.
+    """Answer a text, a pair of texts, or a question with its context or its candidates, with a bundle's model.
 
     Args:
         bundle: the bundle's folder
         text: what to answer
-        pair: the second text, for a model that reads pairs
-        file: texts to answer, one a line, `-` for stdin; pairs have a tab between them
+        pair: the second text, for a model that reads pairs; the context of a question
+        candidates: one of a question's candidates, as often as there are
+        file: texts to answer, one a line, `-` for stdin; pairs, contexts and candidates stand behind tabs
         artefact: which file of the bundle answers, its default where not given
         json: print one JSON document
     """
-    from .benchmarks import terminal
+    from .benchmarks import terminal, wording
+    from .export.answers import Asked
     from .export.predict import Predictor, read_texts
 
     if (text is None) == (file is None):
         raise UsageError("give a text, or --file", where="attar predict")
+    if file is not None and (pair is not None or candidates):
+        raise UsageError("with --file its lines hold all texts, with tabs between", where="attar predict")
     predictor = Predictor(bundle, artefact, threads)
-    texts = [(text, pair)] if text is not None else read_texts(str(file), predictor.manifest.task.pair)
-    answers = predictor.stream(texts)
+    given = None if text is None else Asked(text, pair, tuple(candidates))
+    answers = predictor.stream(read_texts(str(file), predictor.manifest.task) if given is None else [given])
     if json:
         documents = [answer.document() for answer in answers]
         return _print_json(documents if text is None else documents[0])
     for answer in answers:
-        terminal.show(terminal.answer(answer, detailed=text is not None))
+        terminal.show(*wording.answer(answer, detailed=text is not None))
     return 0
 
 

@@ -12,6 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .export import answers
+from .export.answers import Form
+from .export.manifest import TaskCard
 from .files import value_digest
 from .processes import Processes, launched
 from .recipe import Recipe
@@ -109,8 +112,17 @@ class Context:
         detail = ", ".join(f"{n} {self.task.metric} {100 * loaded[n][self.task.metric]:.2f}" for n in loaded)
         return {"name": "student: reloads with from_pretrained to the same scores", "passed": same, "detail": detail}
 
+    @cached_property
+    def form(self) -> Form:
+        """How a device asks the task, with what was tuned for the student."""
+        return answers.form(self.bundle_card())
+
+    def bundle_card(self) -> TaskCard:
+        """The task as the manifest of a bundle states it."""
+        return answers.card(self.task, self.results["distil"].get("tuned", {}))
+
     def task_card(self) -> dict[str, Any]:
-        """The task as records and bundles state it."""
+        """The task as records state it."""
         task, rows = self.task, self.data.counts()
         return {"kind": task.kind, "metric": task.metric, "labels": task.labels, "pair": task.pair, "rows": rows}
 

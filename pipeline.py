@@ -132,15 +132,14 @@ def _export_inputs(context: Context) -> Any:
 
 
 def _export(context: Context, folder: Path) -> dict[str, Any]:
-    from .export import artefacts
+    from .export import artefacts, golden
 
-    results = artefacts.make(
-        context.recipe.export, context.out / "teacher", context.out / "student", folder, context.progress
-    )
-    artefacts.write_golden(
-        folder / artefacts.GOLDEN, context.data.dev, context.splits["dev"].features, context.outputs("student")["dev"]
-    )
-    return results
+    teacher, student = context.out / "teacher", context.out / "student"
+    results = artefacts.make(context.recipe.export, context.task.head, teacher, student, folder, context.progress)
+    dev = context.splits["dev"]
+    examples = golden.examples(context.form, context.data.dev, dev, context.outputs("student")["dev"])
+    golden.write(folder / golden.NAME, examples)
+    return results | {"inferences": len(dev.features) / dev.count}
 
 
 def _verify_inputs(context: Context) -> Any:
@@ -163,12 +162,14 @@ def _verify(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 -
     results = proof.prove(
         context.recipe,
         context.task,
+        context.form,
+        context.data.dev,
         context.splits,
         {role: context.outputs(role) for role in ("teacher", "student")},
         context.results["export"]["artefacts"],
         {role: context.results[stage]["parameters"] for role, stage in (("teacher", "teach"), ("student", "distil"))},
         context.out / "artefacts",
-        context.encoder.pad_id,
+        context.encoder,
         context.progress,
     )
     results["checks"].insert(0, context.reload_check())
@@ -179,10 +180,9 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 
     from .benchmarks import measurement
     from .benchmarks.record import Model
 
-    texts = [(row.text, row.text_pair) for row in context.data.dev]
     models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
-    tokenizer = context.out / "student" / "tokenizer.json"
-    return measurement.measure(context.recipe.measure, models, tokenizer, texts, context.out, context.progress)
+    sequences, pad_id = context.splits["dev"].features, context.encoder.pad_id
+    return measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress)
 
 
 def _bundle_inputs(context: Context) -> Any:
@@ -194,13 +194,13 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
     from .benchmarks import assembly
     from .export import package
 
-    task = context.task_card()
+    task = context.bundle_card()
     table = assembly.rows(context.results, context.out)
     return package.pack(
         context.recipe.name,
         task,
         table,
-        assembly.choose(context.recipe.budget, table, task["metric"], context.recipe.task.max_length),
+        assembly.choose(context.recipe.budget, table, task.metric, context.recipe.task.max_length),
         context.results["export"]["artefacts"],
         context.recipe.task.max_length,
         context.encoder.pad_id,
@@ -221,14 +221,11 @@ STAGES = (
     KNOWLEDGE,
     Stage("teach", "teacher", 2, (), _teach_inputs, _teach),
     Stage("distil", "student", 2, ("teach",), _distil_inputs, _distil),
-    Stage("export", "artefacts", 1, ("teach", "distil"), _export_inputs, _export),
-    Stage("verify", "verification", 1, ("export",), _verify_inputs, _verify),
-    Stage("measure", "measurement", 1, ("verify",), _measure_inputs, _measure, False),
-    Stage("bundle", "bundle", 1, ("measure",), _bundle_inputs, _bundle, False),
+    Stage("export", "artefacts", 2, ("teach", "distil"), _export_inputs, _export),
+    Stage("verify", "verification", 2, ("export",), _verify_inputs, _verify),
+    Stage("measure", "measurement", 2, ("verify",), _measure_inputs, _measure, False),
+    Stage("bundle", "bundle", 2, ("measure",), _bundle_inputs, _bundle, False),
 )
-
-
-TRAINED = ("pretrain", "knowledge", "teach", "distil")  # the stages that end with a model folder
 
 
 def run(
@@ -251,7 +248,7 @@ def run(
         raise UsageError("several processes only pre-train, and there is no `pretrain`", fix="start one process")
     _refuse_foreign(out)
     with context.processes.joined(), locked(out):
-        _prepare(context, until)
+        _prepare(context)
         try:
             for stage in (one for one in STAGES if one.wanted(spec)):
                 _perform(context, stage)
@@ -303,14 +300,8 @@ def _report(context: Context) -> None:
     write_text(context.out / "report.md", report.markdown([found]))
 
 
-def _prepare(context: Context, until: str) -> None:
+def _prepare(context: Context) -> None:
     """Read all input first, so that a wrong column is told before anything is trained."""
-    kind = context.recipe.task.kind.replace("_", " ")
-    if until not in TRAINED and (context.task.head != "sequence" or context.recipe.task.both_orders):
-        what = f"a student for {kind}" + (" in both orders" if context.recipe.task.both_orders else "")
-        raise UsageError(
-            f"{what} is not exported yet", where="task.kind", fix="stop at the student with `attar distil`"
-        )
     _settle(context.recipe)
     for examples in context.data.splits().values():
         context.task.check(examples)

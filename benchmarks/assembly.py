@@ -150,6 +150,9 @@ def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
             total = task["rows"][split]
             name = "training" if split == "train" else split
             notes.append(f"{count} of {total} {name} texts were cut to {spec.task.max_length} pieces")
+    inferences = results.get("export", {}).get("inferences", 1.0)
+    if inferences > 1:
+        notes.append(f"latencies are of one inference; an answer takes {inferences:.3g} of them, the mean over dev")
     if spec.task.limit:
         notes.append(f"trained on {spec.task.limit} training rows (task.limit)")
     return notes

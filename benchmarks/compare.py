@@ -1,6 +1,6 @@
 """Bundles side by side: `attar bench`.
 
-- Each bundle's inputs are its own golden texts in its own tokenizer, filled to the length.
+- Each bundle's inputs are its own golden examples in its own pieces, filled to the length.
 - One artefact of each bundle (its default, in the runtime that `attar predict` takes), or all of them; the first is
   the reference of the ratios.
 - A static artefact takes part at its own length alone, and that length is measured where none is asked for.
@@ -18,7 +18,6 @@ from ..export import manifest as manifests
 from ..export.manifest import Artefact, Manifest
 from ..export.predict import select
 from ..files import inside
-from ..tasks.encoding import Encoder
 from . import cost, latency, machine
 from .latency import Contender, Failure, Progress
 from .record import Cost, Latency
@@ -41,9 +40,8 @@ def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, ev
         if asked and max(lengths) > readable:
             fix = f"at most --length {readable}"
             raise UsageError(f"this model reads no {max(lengths)} pieces", where=str(folder), fix=fix)
-        pairs = [(one.text, one.text_pair) for one in bundles.golden_examples(folder, card)]
-        file = inside(folder, card.tokenizer.file)
-        queries = {length: latency.fill(Encoder(file, length), pairs, length) for length in lengths}
+        sequences = [one.features for example in bundles.golden_examples(folder, card) for one in example.sequences]
+        queries = {length: latency.fill(sequences, card.tokenizer.pad_id, length) for length in lengths}
         for title, artefact in part:
             path = inside(folder, artefact.file)
             name = f"{label}/{title}" if len(folders) > 1 else title

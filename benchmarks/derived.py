@@ -12,7 +12,7 @@ import math
 
 from .record import Latency, Model, Run
 
-PROPORTIONS = frozenset({"accuracy"})
+PROPORTIONS = frozenset({"accuracy", "joint_accuracy", "intent_accuracy", "exact"})  # of rows, or of questions
 
 
 def wilson(proportion: float, rows: int, z: float = 1.959963985) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Latency of single inferences, taken so that two models can be compared.
 
-- Batch 1, the texts filled to the length: a phone answers one text at a time.
+- Batch 1, real sequences filled to the length: a phone runs one sequence at a time.
 - All models are loaded and take turns (A B C, B C A, …): a change of the machine's mood meets all of them.
   Each round runs the same text on every model, and `ratio` is the median over rounds of reference time / own
   time; it stays right on a noisy machine where milliseconds do not.
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import AttarError
 from ..export.runtimes import Arrays
-from ..tasks.encoding import Encoder, collate
+from ..tasks.encoding import Features, collate
 from .record import Latency
 from .worker import Worker
 
@@ -40,22 +40,22 @@ class Contender:
     queries: Queries | None = None  # its own inputs, where its tokenizer is not that of the others
 
 
-def fill(encoder: Encoder, pairs: Sequence[tuple[str, str | None]], length: int, count: int = 32) -> list[Arrays]:
-    """Up to `count` inputs of shape (1, length), real texts joined until they fill the length.
+def fill(sequences: Sequence[Features], pad_id: int, length: int, count: int = 32) -> list[Arrays]:
+    """Up to `count` inputs of shape (1, length) without padding: real sequences, joined until they fill the length.
 
-    The encoder must cut at `length`. Nothing is padded unless the texts together are too short.
+    One that is longer is cut before its last piece, which is a special one.
     """
     filled: list[Arrays] = []
-    for start in range(min(count, len(pairs))):
-        text, other = pairs[start]
-        for step in range(1, length + 1):
-            (row,) = encoder.encode([(text, other)])
-            if len(row.input_ids) >= length:
+    for start in range(min(count, len(sequences))):
+        ids: list[int] = []
+        types: list[int] = []
+        for step in range(length):  # a sequence has a piece or more
+            more = sequences[(start + step) % len(sequences)]
+            ids, types = ids + more.input_ids, types + more.token_type_ids
+            if len(ids) >= length:
                 break
-            more, more_other = pairs[(start + step) % len(pairs)]
-            text = f"{text} {more}"
-            other = None if other is None else f"{other} {more_other}"
-        filled.append(collate([row], encoder.pad_id, length))
+        row = Features([*ids[: length - 1], ids[-1]], [*types[: length - 1], types[-1]])
+        filled.append(collate([row], pad_id, length))
     return filled
 
 

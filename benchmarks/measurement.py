@@ -2,7 +2,8 @@
 
 - The teacher's fp32 ONNX file is the reference; all models take turns in one run, so ratios survive a noisy machine.
   Where it was rejected or could not be timed there are no ratios: the student is no substitute.
-- Texts are the task's own dev texts, joined until they fill the length.
+- Inputs are the task's own dev rows as a model reads them, joined until they fill the length. One inference is of one
+  sequence, whatever an answer takes.
 - What cannot be measured is a line in `failures`, and everything else goes on.
 - Operators are profiled at the longest length that every profiled model was timed at, so that they compare.
 """
@@ -16,7 +17,7 @@ from typing import Any
 from .. import recipe
 from ..errors import AttarError
 from ..export.runtimes import Arrays
-from ..tasks.encoding import Encoder
+from ..tasks.encoding import Features
 from . import cost, latency, machine, profile
 from .record import Cost, Latency, Model
 
@@ -27,8 +28,8 @@ Queries = dict[int, list[Arrays]]
 def measure(
     spec: recipe.Measure,
     models: Sequence[Model],
-    tokenizer: Path,
-    texts: Sequence[tuple[str, str | None]],
+    sequences: Sequence[Features],
+    pad_id: int,
     out: Path,
     progress: Callable[[str, float, str], None],
 ) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def measure(
     passed = [model for model in models if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
     failures: list[str] = []
-    queries = _queries({*spec.lengths, *(model.length for model in passed if model.length)}, tokenizer, texts, failures)
+    lengths = {*spec.lengths, *(model.length for model in passed if model.length)}
+    queries: Queries = {length: latency.fill(sequences, pad_id, length) for length in lengths}
     times = latency.measure(
         [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed],
         queries,
@@ -54,19 +56,6 @@ def measure(
             costs[model.name] = _cost(model, measured, queries, out, failures).model_dump()
     layer_times = _operators([model for model in passed if model.name in PROFILED], times, queries, out, failures)
     return {"costs": costs, "failures": failures, "machine": machine.describe(), "layer_times": layer_times}
-
-
-def _queries(
-    lengths: set[int], tokenizer: Path, texts: Sequence[tuple[str, str | None]], failures: list[str]
-) -> Queries:
-    """Inputs by length; a length too short for the tokenizer's own pieces is a failure."""
-    found = {}
-    for length in sorted(lengths):
-        try:
-            found[length] = latency.fill(Encoder(tokenizer, length), texts, length)
-        except AttarError as error:
-            failures.append(AttarError(error.what, where=f"length {length}").line())
-    return found
 
 
 def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, failures: list[str]) -> Cost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,12 +11,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from ..export import golden
 from . import study_tables
 from .derived import digits, latency_at, setting_of
 from .record import Latency, Model, Run
 from .study_record import StudyRecord
 from .terminal import table
 from .verdict import headline
+
+SHORT = 200  # characters of a context that a command line bears
 
 
 def run(found: Run, folder: Path) -> Iterator[Table | str]:
@@ -107,14 +109,16 @@ def _faster(latency: Latency | None) -> str:
 
 
 def _command(bundle: Path) -> str:
-    """A command line, safe to paste, that answers a golden text or pair of the bundle."""
-    lines = (bundle / "golden.jsonl").read_text("utf-8").removesuffix("\n").split("\n")
-    examples = [json.loads(line) for line in lines]
-    pairs = [[one[key] for key in ("text", "text_pair") if one.get(key) is not None] for one in examples]
-    text, *other = next((pair for pair in pairs if _plain(*pair)), pairs[0])
-    if any(word.startswith("-") for word in (str(bundle), text, *other)):  # else it would be taken for an option
-        return shlex.join(["attar", "predict", *(f"--pair={one}" for one in other), "--", str(bundle), text])
-    return shlex.join(["attar", "predict", str(bundle), text, *(["--pair", *other] if other else [])])
+    """A command line, safe to paste, that answers a golden example of the bundle, a plain and short one if it can."""
+    rows = [example.asked for example in golden.read(bundle / golden.NAME)]
+    plain = [row for row in rows if _plain(row.text, *filter(None, [row.text_pair]), *row.candidates)]
+    row = min(plain or rows, key=lambda row: len(row.text_pair or "") > SHORT)
+    options = [] if row.text_pair is None else ["--pair", row.text_pair]
+    options += [word for candidate in row.candidates for word in ("--candidate", candidate)]
+    if any(word.startswith("-") for word in (str(bundle), row.text, *options[1::2])):  # else it would be an option
+        joined = [f"{name}={value}" for name, value in zip(options[::2], options[1::2], strict=True)]
+        return shlex.join(["attar", "predict", *joined, "--", str(bundle), row.text])
+    return shlex.join(["attar", "predict", str(bundle), row.text, *options])
 
 
 def _plain(*texts: str) -> bool:

@@ -21,7 +21,6 @@ from .derived import digits, megabytes
 from .record import Check, Cost, Latency, Share
 
 if TYPE_CHECKING:  # a command loads only what it does
-    from ..export.predict import Answer
     from .doctor import Diagnosis
     from .inspection import Inspection
 
@@ -129,21 +128,6 @@ def shares(title: str, parts: Sequence[Share]) -> Table:
     made.add_section()
     parameters = sum(part.parameters for part in parts)
     made.add_row("all", f"{parameters:,}", f"{whole:,}", megabytes(whole), style="bold")
-    return made
-
-
-def answer(found: Answer, detailed: bool) -> Table | str:
-    """One answer: a table of the first ten labels, or one line for one text of many."""
-    cut = " [yellow](the text was cut)[/]" if found.truncated else ""
-    if found.value is not None:
-        return f"{found.value:.4g}{cut}" if detailed else f"{found.value:>8.4g}  {escape(found.text)}{cut}"
-    if not detailed:
-        share = found.probabilities[0][1]
-        return f"[bold]{escape(str(found.label))}[/]  {share:6.1%}  [dim]{escape(found.text)}[/]{cut}"
-    made = Table(box=None, show_header=False, pad_edge=False, caption=cut or None, caption_justify="left")
-    for number, (label, share) in enumerate(found.probabilities[:10]):
-        bar = "━" * max(1, round(share * 30))
-        made.add_row(escape(label), f"{share:6.1%}", f"[cyan]{bar}[/]", style=None if number else "bold")
     return made
 
 

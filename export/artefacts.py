@@ -3,7 +3,6 @@
 - `teacher.onnx` is made for comparison only: what the student is measured against runs in the same runtime.
 - `model-LENGTH.tflite` files are static. The int8 one comes in a second variant for tflite-runtime 2.14, in which
   the per-channel scales of the first give wrong answers without a word.
-- Golden examples are dev texts with the PyTorch student's logits; every device can compare itself with them.
 """
 
 from __future__ import annotations
@@ -14,20 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from .. import recipe
 from ..compress import quantization
 from ..errors import AttarError, DiskFullError
 from ..files import write_text
-from ..tasks.encoding import Features
-from ..tasks.table import Example
-from ..tasks.task import Answers
+from ..tasks.task import Head
 from . import litert, onnx, ort_format
 from .manifest import Input
 
-GOLDEN = "golden.jsonl"
-GOLDEN_ROWS = 32
 Precision = Literal["fp32", "int8"]
 
 
@@ -44,26 +37,26 @@ class Plan:
     wanted: bool = True  # False: only an input of another file
 
 
-def plans(spec: recipe.Export, teacher: Path, student: Path) -> list[Plan]:
+def plans(spec: recipe.Export, head: Head, teacher: Path, student: Path) -> list[Plan]:
     """The files in the order in which they can be made."""
     return [
-        _teacher_plan(teacher),
-        *_onnx_plans(spec, student),
-        *(plan for length in spec.lengths if spec.tflite for plan in _tflite_plans(spec, student, length)),
+        _teacher_plan(head, teacher),
+        *_onnx_plans(spec, head, student),
+        *(plan for length in spec.lengths if spec.tflite for plan in _tflite_plans(spec, head, student, length)),
     ]
 
 
-def _teacher_plan(teacher: Path) -> Plan:
+def _teacher_plan(head: Head, teacher: Path) -> Plan:
     file = "teacher.onnx"
-    return Plan(file, "fp32", ("onnxruntime",), lambda d: onnx.export_fp32(teacher, d / file), of="teacher")
+    return Plan(file, "fp32", ("onnxruntime",), lambda d: onnx.export_fp32(teacher, d / file, head), of="teacher")
 
 
-def _onnx_plans(spec: recipe.Export, student: Path) -> Iterator[Plan]:
+def _onnx_plans(spec: recipe.Export, head: Head, student: Path) -> Iterator[Plan]:
     fp32, int8 = "model.onnx", "model-int8.onnx"
     ort = ("onnxruntime",)
     if not (spec.onnx or spec.ort):
         return
-    yield Plan(fp32, "fp32", ort, lambda d: onnx.export_fp32(student, d / fp32), wanted="fp32" in spec.onnx)
+    yield Plan(fp32, "fp32", ort, lambda d: onnx.export_fp32(student, d / fp32, head), wanted="fp32" in spec.onnx)
     if "int8" in (*spec.onnx, *spec.ort):
         yield Plan(
             int8,
@@ -78,13 +71,13 @@ def _onnx_plans(spec: recipe.Export, student: Path) -> Iterator[Plan]:
         yield Plan("model-int8.ort", "int8", ort, lambda d: ort_format.convert(d / int8, d / "model-int8.ort"))
 
 
-def _tflite_plans(spec: recipe.Export, student: Path, length: int) -> Iterator[Plan]:
+def _tflite_plans(spec: recipe.Export, head: Head, student: Path, length: int) -> Iterator[Plan]:
     fp32 = f"model-{length}.tflite"
     yield Plan(
         fp32,
         "fp32",
         ("litert", "tflite-runtime"),
-        lambda d: litert.export_fp32(student, d / fp32, length),
+        lambda d: litert.export_fp32(student, d / fp32, length, head),
         length=length,
         wanted="fp32" in spec.tflite,
     )
@@ -101,10 +94,15 @@ def _int8(source: str, file: str, runtime: Any) -> Callable[[Path], None]:
 
 
 def make(
-    spec: recipe.Export, teacher: Path, student: Path, folder: Path, progress: Callable[[str, float, str], None]
+    spec: recipe.Export,
+    head: Head,
+    teacher: Path,
+    student: Path,
+    folder: Path,
+    progress: Callable[[str, float, str], None],
 ) -> dict[str, Any]:
     """Fill `folder` with the artefacts; gives one card for each file and runtime."""
-    todo = plans(spec, teacher, student)
+    todo = plans(spec, head, teacher, student)
     inputs: dict[str, list[Input]] = {}
     cards = []
     for number, plan in enumerate(todo):
@@ -145,24 +143,3 @@ def _make_one(plan: Plan, folder: Path, family: str, inputs: dict[str, list[Inpu
         return error.what
     inputs.setdefault(family, [Input(**one) for one in json.loads(note.read_text("utf-8"))])
     return ""
-
-
-def golden_rows(count: int) -> list[int]:
-    """Numbers of the dev rows that become golden examples: evenly spread."""
-    return sorted({int(number) for number in np.linspace(0, count - 1, min(count, GOLDEN_ROWS))})
-
-
-def write_golden(path: Path, rows: list[Example], features: list[Features], logits: Answers) -> None:
-    """Write the golden examples: texts, pieces and the student's logits, one a line."""
-    lines = []
-    for number in golden_rows(len(rows)):
-        row, pieces = rows[number], features[number]
-        line = {
-            "text": row.text,
-            "text_pair": row.text_pair,
-            "input_ids": pieces.input_ids,
-            "token_type_ids": pieces.token_type_ids,
-            "logits": [float(value) for value in logits[number]],
-        }
-        lines.append(json.dumps(line, ensure_ascii=False))
-    write_text(path, "\n".join(lines) + "\n")

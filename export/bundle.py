@@ -5,7 +5,6 @@
   tokenizer gives the golden pieces, and every artefact the golden logits in its own runtime and process.
 - A damaged file is never loaded. Damage is one line for each thing that is wrong, and the other checks go on.
 - A runtime that is not installed is a skipped check with its name, not a failure.
-- Lines end at `\n` alone: JSON strings may hold U+2028 and other ends of line as they are.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..benchmarks.machine import version
 from ..benchmarks.record import Check
 from ..errors import AttarError
 from ..files import explain_os_errors, file_digest, inside, replace_folder, write_json
-from ..tasks.encoding import Encoder, Features, collate
+from ..tasks.encoding import Encoder
+from . import answers, golden, parity
 from . import manifest as manifests
+from .answers import Posed
+from .golden import Golden
 from .manifest import Artefact, FileCard, Manifest
-from .runtimes.isolated import run_isolated
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 
@@ -34,25 +33,6 @@ DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tfli
 def installed(runtime: str) -> str | None:
     """The version of a runtime's distribution; None where it is not installed."""
     return version(DISTRIBUTIONS[runtime])
-
-
-Piece = Annotated[int, Field(ge=0, lt=2**31)]  # what every runtime's integers hold
-
-
-class Golden(BaseModel):
-    """One golden example: what the PyTorch student answered."""
-
-    text: str
-    text_pair: str | None = None
-    input_ids: list[Piece]
-    token_type_ids: list[Piece]
-    logits: list[float]
-
-    @model_validator(mode="after")
-    def _even(self) -> Golden:
-        if not len(self.input_ids) == len(self.token_type_ids) > 0:
-            raise ValueError("input_ids and token_type_ids differ in length")
-        return self
 
 
 def build(folder: Path, manifest: Manifest, sources: Mapping[str, Path]) -> Manifest:
@@ -79,22 +59,7 @@ def build(folder: Path, manifest: Manifest, sources: Mapping[str, Path]) -> Mani
 
 def golden_examples(bundle: Path, manifest: Manifest) -> list[Golden]:
     """The golden examples of a bundle; a bad line is named."""
-    path = inside(bundle, manifest.golden)
-    examples: list[Golden] = []
-    try:
-        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError):
-        raise AttarError("cannot be read as UTF-8 text", where=manifest.golden) from None
-    if lines == [""]:
-        raise AttarError("holds no example", where=manifest.golden)
-    for number, line in enumerate(lines, 1):
-        try:
-            examples.append(Golden.model_validate_json(line))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            place = ".".join(str(part) for part in problem["loc"]) or "example"
-            raise AttarError(f"{place}: {problem['msg']}", where=f"{manifest.golden}:{number}") from None
-    return examples
+    return golden.read(inside(bundle, manifest.golden))
 
 
 def titles(artefacts: Sequence[Artefact]) -> list[str]:
@@ -182,37 +147,42 @@ def _names(manifest: Manifest) -> str:
 
 
 def _tokenizer(bundle: Path, manifest: Manifest, examples: list[Golden]) -> str:
-    encoder = Encoder(inside(bundle, manifest.tokenizer.file), manifest.tokenizer.max_length)
-    rows = encoder.encode([(example.text, example.text_pair) for example in examples])
-    for number, (row, example) in enumerate(zip(rows, examples, strict=True), 1):
-        if (row.input_ids, row.token_type_ids) != (example.input_ids, example.token_type_ids):
+    for number, (posed, example) in enumerate(zip(_posed(bundle, manifest, examples), examples, strict=True), 1):
+        found = [(row.input_ids, row.token_type_ids) for row in posed.features]
+        if found != [(one.input_ids, one.token_type_ids) for one in example.sequences]:
             raise AttarError("other pieces than the golden example's", where=f"{manifest.golden}:{number}")
     return f"the same pieces on {len(examples)} golden texts"
+
+
+def _posed(bundle: Path, manifest: Manifest, examples: list[Golden]) -> list[Posed]:
+    """The golden words as the bundle's tokenizer reads them."""
+    encoder = Encoder(inside(bundle, manifest.tokenizer.file), manifest.tokenizer.max_length)
+    form = answers.form(manifest.task)
+    return [form.pose(example.asked, encoder) for example in examples]
 
 
 def _artefact(bundle: Path, manifest: Manifest, artefact: Artefact, examples: list[Golden]) -> str:
     """Golden logits within the tolerance; for a fixed length on those examples that fit."""
     if installed(artefact.runtime) is None:
         raise _Skip(f"{artefact.runtime} is not installed")
-    fitting = [one for one in examples if len(one.input_ids) <= (artefact.length or len(one.input_ids))]
+    fitting = [one for one in examples if one.fits(artefact.length)]
     if not fitting:
         raise _Skip(f"no golden text fits length {artefact.length}")
-    rows = [Features(example.input_ids, example.token_type_ids) for example in fitting]
-    batches = [collate([row], manifest.tokenizer.pad_id, artefact.length) for row in rows]
-    errors, same = [], 0
-    answers = run_isolated(inside(bundle, artefact.file), artefact.runtime, batches)
-    for example, logits in zip(fitting, answers, strict=True):
-        wanted = np.asarray(example.logits, np.float32)
-        if logits.shape != (1, len(wanted)):
-            raise AttarError(f"answers of shape {logits.shape}, expected (1, {len(wanted)})")
-        errors.append(float(np.abs(logits[0] - wanted).max()))
-        same += int(logits[0].argmax() == wanted.argmax())
-    worst = float(np.max(errors))  # NaN where any answer is NaN
-    agreement = f", same label on {same} of {len(fitting)}" if manifest.task.kind == "classification" else ""
-    detail = f"largest error {worst:.2g}, tolerance {artefact.golden_tolerance:.2g}{agreement}"
-    if not worst <= artefact.golden_tolerance:
+    fed = [one for example in fitting for one in example.sequences]
+    path, pad_id = inside(bundle, artefact.file), manifest.tokenizer.pad_id
+    found = parity.score_outputs(path, artefact.runtime, [one.features for one in fed], pad_id, artefact.length)
+    wanted = [one.answer for one in fed]
+    for one, other in zip(found, wanted, strict=True):
+        if one.shape != other.shape:
+            raise AttarError(f"answers of shape {one.shape}, expected {other.shape}")
+    worst = float(np.max([np.abs(one - other).max() for one, other in zip(found, wanted, strict=True)]))  # NaN stays
+    tolerance = artefact.golden_tolerance
+    detail = f"largest error {worst:.2g}, tolerance {tolerance:.2g}"
+    if not worst <= tolerance:
         raise AttarError(detail)
-    return detail
+    posed = _posed(bundle, manifest, fitting)
+    share = parity.agreement(answers.said(posed, found), answers.said(posed, wanted), tolerance)
+    return f"{detail}, same answer on {round(share * len(fitting))} of {len(fitting)}"
 
 
 def _named(manifest: Manifest) -> set[str]:

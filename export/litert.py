@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import AttarError
 from ..files import write_bytes
+from ..tasks.task import Head
 from . import wrapper
 from .manifest import Input
 
@@ -31,16 +32,18 @@ class _Named(nn.Module):
         self.module = module
 
     def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """`logits` of shape (1, outputs)."""
+        """`logits` of shape (1, outputs) or (1, length, outputs)."""
         return {"logits": self.module(**inputs)}
 
 
-def export_fp32(model_folder: Path, out: Path, length: int) -> list[Input]:
-    """Write the model of a saved folder as `.tflite` for exactly `length` pieces; gives its inputs in order.
+def export_fp32(model_folder: Path, out: Path, length: int, head: Head = "sequence") -> list[Input]:
+    """Write the model of a saved folder, which has that head, as `.tflite` for exactly `length` pieces.
+
+    Gives its inputs in order.
 
     Errors: a length beyond the model's positions, a folder that does not load, a model that does not convert.
     """
-    module = wrapper.load(model_folder)
+    module = wrapper.load(model_folder, head)
     module.check_length(length, where=str(model_folder))
     example = module.example(batch=1, length=length, dtype=torch.int32)
     try:

@@ -2,20 +2,34 @@
 
 - The manifest is the only thing a device reads first; every other file is named in it with its sha256.
 - Inputs are given in order with name and type; all have shape (batch, length), and `.tflite` files a fixed length.
+- The task's card holds all that turns words into sequences and logits into an answer (`answers`), so that nothing but
+  the bundle is needed on a device. What the card says must fit together; a foreign one is refused in one line.
+- Format 2 has tasks that need several sequences for an answer; bundles of format 1 are read as they are.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import AttarError
 from ..files import read_json
+from ..tasks.bio import Cut
+from ..tasks.tagging import Labels
+from ..tasks.task import Head
 
-FORMAT = "attar-bundle/1"
+FORMAT = "attar-bundle/2"
 NAME = "manifest.json"
+HEADS: dict[str, Head] = {
+    "classification": "sequence",
+    "regression": "sequence",
+    "token_classification": "tokens",
+    "question_answering": "span",
+    "multiple_choice": "choice",
+}
+Positive = Annotated[int, Field(gt=0)]
 
 
 class Entry(BaseModel):
@@ -24,13 +38,52 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class TokensCard(Entry):
+    """The logits of a piece: those of the slots, then those of the intents; see `tasks.tagging`."""
+
+    slots: list[str]  # `O`, `B-TYPE`, `I-TYPE`, read at the first piece of each word
+    intents: list[str] = []  # read at the first piece of all, [CLS]; empty where the model answers none
+    cut: Cut = "signs"  # where a text is cut into words
+
+
+class SpanCard(Entry):
+    """How a question meets its context, and how an answer is chosen; see `tasks.windows` and `tasks.spans`."""
+
+    stride: int = Field(ge=0)  # context pieces that neighbouring windows share, at most half of the room
+    max_question: Positive  # pieces a question is cut to, and at most half of a window
+    max_answer: Positive  # the most pieces of an answer
+    n_best: Positive  # answers that are kept for each question
+    no_answer_threshold: float | None = None  # null score less best span's score above it: no answer; None: never
+
+
 class TaskCard(Entry):
     """What the model answers."""
 
-    kind: Literal["classification", "regression"]
-    labels: list[str] = []  # by index of the logit; empty for regression
+    kind: Literal["classification", "regression", "token_classification", "question_answering", "multiple_choice"]
+    head: Head = "sequence"
+    labels: list[str] = []  # by index of the logit; empty for a regression and a choice
     pair: bool = False
+    both_orders: bool = False  # a pair is read in both orders, and the logits are added
     metric: str = "accuracy"
+    tokens: TokensCard | None = None
+    span: SpanCard | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> TaskCard:
+        if self.head != HEADS[self.kind]:
+            raise ValueError(f"the head of {self.kind} is {HEADS[self.kind]!r}, not {self.head!r}")
+        if (self.head == "tokens") != (self.tokens is not None) or (self.head == "span") != (self.span is not None):
+            raise ValueError(f"`tokens` and `span` do not belong to the head {self.head!r} as they stand")
+        if self.tokens and Labels(self.tokens.slots, self.tokens.intents).names != self.labels:
+            raise ValueError("`labels` are not the slots and then the intents")
+        if self.both_orders and not (self.pair and self.head == "sequence"):
+            raise ValueError("`both_orders` needs a pair")
+        return self
+
+    def shape(self, pieces: int) -> tuple[int, ...]:
+        """Of a sequence's logits."""
+        outputs = 2 if self.head == "span" else len(self.labels) or 1
+        return (pieces, outputs) if self.head in ("tokens", "span") else (outputs,)
 
 
 class TokenizerCard(Entry):
@@ -71,12 +124,12 @@ class FileCard(Entry):
 class Manifest(Entry):
     """A whole bundle."""
 
-    format: Literal["attar-bundle/1"] = FORMAT  # type: ignore[assignment]
+    format: Literal["attar-bundle/1", "attar-bundle/2"] = FORMAT  # type: ignore[assignment]
     name: str
     attar: str  # version that wrote it
     task: TaskCard
     tokenizer: TokenizerCard
-    golden: str = "golden.jsonl"  # one example a line: text, text_pair, input_ids, token_type_ids, logits
+    golden: str = "golden.jsonl"  # see `golden`
     artefacts: list[Artefact]
     default: str  # file of the artefact that `attar predict` runs
     files: dict[str, FileCard]  # every file but the manifest itself

@@ -16,15 +16,16 @@ import torch
 
 from ..errors import AttarError
 from ..files import write_bytes
+from ..tasks.task import Head
 from . import wrapper
 from .manifest import Input
 
 OPSET = 18
 
 
-def export_fp32(model_folder: Path, out: Path) -> list[Input]:
-    """Write the model of a saved folder as ONNX; gives its inputs in order."""
-    module = wrapper.load(model_folder)
+def export_fp32(model_folder: Path, out: Path, head: Head = "sequence") -> list[Input]:
+    """Write the model of a saved folder, which has that head, as ONNX; gives its inputs in order."""
+    module = wrapper.load(model_folder, head)
     example = module.example(batch=2, length=8, dtype=torch.int64)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     try:

@@ -9,13 +9,12 @@ from typing import Any
 from .. import __version__
 from ..benchmarks.record import Model
 from ..errors import AttarError
-from . import bundle, manifest
-from .artefacts import GOLDEN
+from . import bundle, golden, manifest
 
 
 def pack(
     name: str,
-    task: dict[str, Any],
+    task: manifest.TaskCard,
     table: Sequence[Model],
     choice: Model | None,
     cards: Sequence[dict[str, Any]],
@@ -50,9 +49,9 @@ def pack(
     card = manifest.Manifest(
         name=name,
         attar=__version__,
-        task=manifest.TaskCard(**{key: task[key] for key in ("kind", "labels", "pair", "metric")}),
+        task=task,
         tokenizer=manifest.TokenizerCard(max_length=max_length, pad_id=pad_id),
-        golden=GOLDEN,
+        golden=golden.NAME,
         artefacts=artefacts,
         default=Path(str(choice.file)).name,
         files={},
@@ -60,7 +59,7 @@ def pack(
         provenance=provenance,
     )
     sources = {artefact.file: out / "artefacts" / artefact.file for artefact in artefacts}
-    sources[GOLDEN] = out / "artefacts" / GOLDEN
+    sources[golden.NAME] = out / "artefacts" / golden.NAME
     sources["tokenizer.json"] = out / "student" / "tokenizer.json"
     written = bundle.build(folder, card, sources)
     return {"files": len(written.files) + 1, "default": written.default}

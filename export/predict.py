@@ -1,6 +1,6 @@
 """Answers from a bundle, as the phone gives them.
 
-- One text at a time: dynamic int8 takes its scale from the whole batch, so a batch would answer differently.
+- One sequence at a time: dynamic int8 takes its scale from the whole batch, so a batch would answer differently.
 - A file that two runtimes load answers in the first one listed whose package is installed.
 - Texts are cut as in training (`max_length`), or to the fixed length of the artefact; the answer says when.
 - Only the light core is needed; the manifest says everything else.
@@ -10,43 +10,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, nearest
+from ..errors import AttarError, UsageError, nearest
 from ..files import inside
-from ..tasks.encoding import Encoder, collate
+from ..tasks.encoding import Encoder, Features, collate
+from . import answers
 from . import manifest as manifests
+from .answers import Answer, Asked
 from .bundle import installed
-from .manifest import Artefact, Manifest
-from .runtimes import open_model
+from .manifest import Artefact, Manifest, TaskCard
+from .runtimes import open_model, unpadded
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model says about one text, or one pair."""
-
-    text: str
-    text_pair: str | None
-    truncated: bool  # the text was longer than the model reads
-    label: str | None = None  # the most probable label; None for a regression
-    probabilities: tuple[tuple[str, float], ...] = ()  # by falling probability, which sum to 1
-    value: float | None = None  # of a regression
-
-    def document(self) -> dict[str, Any]:
-        """The answer as plain JSON values, only with what it has."""
-        found: dict[str, Any] = {"text": self.text}
-        if self.text_pair is not None:
-            found["text_pair"] = self.text_pair
-        if self.label is None:
-            found["value"] = self.value
-        else:
-            found |= {"label": self.label, "probabilities": dict(self.probabilities)}
-        return found | {"truncated": self.truncated}
+Words = Asked | tuple[str, str | None]
 
 
 class Predictor:
@@ -55,32 +34,33 @@ class Predictor:
     def __init__(self, bundle: Path, artefact: str | None = None, threads: int = 1) -> None:
         self.manifest = manifests.load(bundle)
         self.artefact = select(self.manifest, artefact or self.manifest.default, str(bundle))
+        self.form = answers.form(self.manifest.task)
         tokenizer = self.manifest.tokenizer
         width = min(tokenizer.max_length, self.artefact.length or tokenizer.max_length)
         self.encoder = Encoder(inside(bundle, tokenizer.file), width)
         self.runner = open_model(inside(bundle, self.artefact.file), self.artefact.runtime, threads)
 
-    def predict(self, texts: Sequence[tuple[str, str | None]]) -> list[Answer]:
-        """One answer for each text, or pair of texts, in their order."""
-        return list(self.stream(texts))
+    def predict(self, rows: Sequence[Words]) -> list[Answer]:
+        """One answer for each row, in their order: a text, a pair of texts, or what the task's form asks for."""
+        return list(self.stream(rows))
 
-    def stream(self, texts: Sequence[tuple[str, str | None]]) -> Iterator[Answer]:
+    def stream(self, rows: Sequence[Words]) -> Iterator[Answer]:
         """The same, each answer as soon as it is there."""
-        task = self.manifest.task
-        for text, other in texts:
-            if (other is not None) != task.pair:
-                wanted = "pairs of texts" if task.pair else "single texts"
-                raise UsageError(f"this model reads {wanted}", where=self.manifest.name)
-            (row,) = self.encoder.encode([(text, other)])
-            arrays = collate([row], self.manifest.tokenizer.pad_id, self.artefact.length)
-            logits = self.runner.run(arrays)[0]
-            if task.kind == "regression":
-                yield Answer(text, other, row.truncated, value=float(logits[0]))
-                continue
-            shares = softmax(logits)
-            order = np.argsort(-shares, kind="stable")
-            ranked = tuple((task.labels[number], float(shares[number])) for number in order)
-            yield Answer(text, other, row.truncated, label=ranked[0][0], probabilities=ranked)
+        for row in rows:
+            try:
+                posed = self.form.pose(Asked(*row), self.encoder)
+            except AttarError as error:
+                raise type(error)(error.what, where=error.where or self.manifest.name, fix=error.fix) from None
+            yield posed.answer([self._logits(features) for features in posed.features])
+
+    def _logits(self, row: Features) -> npt.NDArray[np.float32]:
+        """The logits of one sequence, (outputs,) or (pieces, outputs), by itself as on the phone."""
+        found = self.runner.run(collate([row], self.manifest.tokenizer.pad_id, self.artefact.length))
+        logits, wanted = unpadded(found, len(row.input_ids)), self.manifest.task.shape(len(row.input_ids))
+        if logits.shape != wanted:
+            what = f"answers of shape {logits.shape}, and the manifest's task has {wanted}"
+            raise AttarError(what, where=self.artefact.file)
+        return logits
 
 
 def select(manifest: Manifest, file: str, where: str = "") -> Artefact:
@@ -92,8 +72,11 @@ def select(manifest: Manifest, file: str, where: str = "") -> Artefact:
     return next((one for one in found if installed(one.runtime)), found[0])
 
 
-def read_texts(name: str, pair: bool) -> list[tuple[str, str | None]]:
-    """Texts of a file, or of stdin (`-`), one a line, pairs with a tab between; empty lines are left out."""
+def read_texts(name: str, card: TaskCard) -> list[Asked]:
+    """Rows of a file, or of stdin (`-`), one a line with tabs between a pair, or a question and its candidates.
+
+    Empty lines are left out; in the line of a model that reads single texts a tab is a blank as any other.
+    """
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         rows = [row.removesuffix("\r") for row in data.decode("utf-8-sig").split("\n")]  # no text ends at U+2028
@@ -101,18 +84,15 @@ def read_texts(name: str, pair: bool) -> list[tuple[str, str | None]]:
         raise UsageError(error.strerror or "cannot be read", where=name) from None
     except UnicodeDecodeError:
         raise UsageError("not UTF-8 text", where=name) from None
-    texts: list[tuple[str, str | None]] = []
-    for number, row in enumerate(rows, 1):
-        first, tab, second = row.partition("\t")
-        if pair and row.strip() and not tab:
-            raise UsageError("a pair needs a tab between its texts", where=f"{name}:{number}")
-        if row.strip():
-            texts.append((first, second) if pair else (row, None))
-    return texts
+    return [_line(row, card, f"{name}:{number}") for number, row in enumerate(rows, 1) if row.strip()]
 
 
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Probabilities of shape (outputs,), computed in float64 and without overflow."""
-    powers = np.exp(logits.astype(np.float64) - float(logits.max()))
-    shares: npt.NDArray[np.float64] = powers / powers.sum()
-    return shares
+def _line(row: str, card: TaskCard, where: str) -> Asked:
+    first, tab, second = row.partition("\t")
+    if card.head == "choice":
+        return Asked(first, None, tuple(second.split("\t")) if tab else ())
+    if not card.pair:
+        return Asked(row)
+    if not tab:
+        raise UsageError("a pair needs a tab between its texts", where=where)
+    return Asked(first, second)

@@ -11,21 +11,20 @@ One that fails is reported with the reason, and stays out of the bundle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ..benchmarks.machine import cores
 from ..benchmarks.record import Check, Model
 from ..errors import AttarError
 from ..recipe import Recipe
-from ..tasks.encoding import Features
+from ..tasks.encoding import Encoder
 from ..tasks.task import Answers, Encoded, Task
-from . import parity, sizes
-from .artefacts import golden_rows
+from . import answers, golden, parity, sizes
+from .answers import Form
 from .bundle import installed
+from .golden import Golden
 
 Outputs = dict[str, Answers]  # split -> the PyTorch model's logits
 BITS = {"fp32": 32, "int8": 8}
@@ -34,19 +33,23 @@ BITS = {"fp32": 32, "int8": 8}
 def prove(
     spec: Recipe,
     task: Task,
+    form: Form,
+    dev: Sequence[Any],
     splits: dict[str, Encoded],
     outputs: dict[str, Outputs],
     cards: list[dict[str, Any]],
     parameters: dict[str, int],
     folder: Path,
-    pad_id: int,
+    encoder: Encoder,
     progress: Callable[[str, float, str], None],
 ) -> dict[str, Any]:
     """Prove every artefact; gives the rows of the main table and the checks.
 
-    `outputs` and `parameters` are those of the PyTorch models, by "teacher" and "student".
+    `dev` are the rows of dev as they were read; `outputs` and `parameters` are those of the PyTorch models, by
+    "teacher" and "student".
     """
     models, checks = [], []
+    examples = {role: golden.examples(form, dev, splits["dev"], theirs["dev"]) for role, theirs in outputs.items()}
     for number, card in enumerate(cards):
         progress("verify", number / len(cards), f"{card['file']} in {card['runtime']}")
         model = _row(card, parameters[card["of"]])
@@ -59,8 +62,8 @@ def prove(
             detail = f"skipped: {model.runtime} is not installed"
             checks.append(Check(name=f"{model.name}: tried", passed=True, skipped=True, detail=detail).model_dump())
             continue
-        proof = _Proof(model, folder / card["file"], task, splits, outputs[card["of"]], pad_id)
-        found = [proof.golden(), proof.size()]
+        proof = _Proof(model, folder / card["file"], task, splits, outputs[card["of"]], encoder)
+        found = [proof.golden(form, examples[card["of"]]), proof.size()]
         if all(check.passed for check in found):
             found += [proof.scored(split, spec.export.tolerance) for split in splits]
         failed = [check for check in found if not check.passed]
@@ -91,24 +94,26 @@ class _Proof:
     """The checks of one artefact; each fills its part of the row."""
 
     def __init__(
-        self, model: Model, path: Path, task: Task, splits: dict[str, Encoded], outputs: Outputs, pad_id: int
+        self, model: Model, path: Path, task: Task, splits: dict[str, Encoded], outputs: Outputs, encoder: Encoder
     ) -> None:
         self.model, self.path, self.task, self.splits = model, path, task, splits
-        self.outputs, self.pad_id = outputs, pad_id
+        self.outputs, self.encoder = outputs, encoder
         self.name = model.name
 
-    def golden(self) -> Check:
-        """Logits on the golden examples."""
-        dev, logits = self.splits["dev"], self.outputs["dev"]
-        rows = [r for r in golden_rows(len(logits)) if self._fits(dev.features[r])]
-        if not rows:
+    def golden(self, form: Form, examples: Sequence[Golden]) -> Check:
+        """Logits on the golden examples, and whether the answers are the same."""
+        fitting = [one for one in examples if one.fits(self.model.length)]
+        if not fitting:
             return Check(name=f"{self.name}: golden logits", passed=False, detail="no golden text is short enough")
-        examples = [(dev.features[row], logits[row]) for row in rows]
-        tolerance = parity.tolerance(self.model.precision, np.stack(logits))
-        found = parity.compare(self.path, self.model.runtime, examples, tolerance, self.pad_id)
+        posed = [form.pose(one.asked, self.encoder) for one in fitting]
+        fed = [(one.features, one.answer) for example in fitting for one in example.sequences]
+        tolerance = parity.tolerance(self.model.precision, self.outputs["dev"])
+        found = parity.compare(
+            self.path, self.model.runtime, fed, tolerance, self.encoder.pad_id, lambda all_: answers.said(posed, all_)
+        )
         self.model.golden_tolerance = tolerance
         self.model.golden_error, self.model.golden_agreement = found.max_error, found.agreement
-        detail = found.reason or f"largest error {found.max_error:.2g} of {tolerance:.2g} on {len(rows)} examples"
+        detail = found.reason or f"largest error {found.max_error:.2g} of {tolerance:.2g} on {len(fitting)} examples"
         return Check(name=f"{self.name}: golden logits", passed=found.passed, detail=detail)
 
     def scored(self, split: str, tolerance: float) -> Check:
@@ -120,12 +125,12 @@ class _Proof:
         if not rows:
             return Check(name=name, passed=False, detail="no text is short enough")
         try:
-            answers = parity.score_outputs(
-                self.path, self.model.runtime, encoded.features, self.pad_id, self.model.length, threads=cores()
+            found = parity.score_outputs(
+                self.path, self.model.runtime, encoded.features, self.encoder.pad_id, self.model.length, threads=cores()
             )
         except AttarError as error:
             return Check(name=name, passed=False, detail=error.line())
-        scores = self.task.score(list(answers), encoded)
+        scores = self.task.score(found, encoded)
         self.model.scores[split], self.model.rows[split] = scores, rows
         theirs = self.task.score([self.outputs[split][n] for n in sequences], encoded)[self.task.metric]
         points = 100 * (scores[self.task.metric] - theirs)
@@ -142,6 +147,3 @@ class _Proof:
         assert model.parameters is not None
         ok, detail = sizes.check(model.bytes, model.parameters, BITS[model.precision])
         return Check(name=f"{self.name}: size", passed=ok, detail=detail)
-
-    def _fits(self, row: Features) -> bool:
-        return self.model.length is None or len(row.input_ids) <= self.model.length

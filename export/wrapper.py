@@ -1,11 +1,14 @@
 """The student as a plain graph: from piece ids and a mask to logits.
 
-- The wrapper builds the additive attention mask itself, shape (batch, 1, length, length). Hugging Face's own mask code
-  becomes operators (GATHER_ND v5) that the old TensorFlow Lite runtime refuses, and differs from family to family.
+- Its head is fed as in training (`teachers.heads`), and the logits are those: one tensor for every head.
+- The wrapper builds the additive attention mask itself, shape (batch, 1, length, length), where the encoder takes its
+  inputs. Hugging Face's own mask code becomes operators (GATHER_ND v5) that the old TensorFlow Lite runtime refuses,
+  and differs from family to family.
 - The mask constant is −1e4: after softmax it is exactly 0 in float32, it fits float16 (largest 65504), which phone
   accelerators compute in, and unlike −inf it gives no NaN where a whole row is padding.
 - Eager attention: plain matrix products and a softmax, which every runtime's fusions know.
-- A folder whose weights do not fill the model is refused; the loader would fill the gap with random numbers.
+- A folder whose weights do not fill the model is refused; the loader would fill the gap with random numbers. Layers
+  that share weights (`attar_sharing`) are tied again.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..errors import AttarError
+from ..tasks.task import Head
+from ..teachers import heads, layout, sharing
 from .manifest import Input
 
 MASKED = -1e4
@@ -31,12 +37,14 @@ Name = Literal["input_ids", "attention_mask", "token_type_ids"]
 
 
 class Exportable(nn.Module):
-    """A sequence-classification model that takes integer tensors of shape (batch, length)."""
+    """A model with a head that takes integer tensors of shape (batch, length)."""
 
-    def __init__(self, model: nn.Module, takes_types: bool) -> None:
+    def __init__(self, model: PreTrainedModel, head: Head, takes_types: bool) -> None:
         super().__init__()
         self.model = model
+        self.head = head
         self.takes_types = takes_types
+        layout.encoder(model).register_forward_pre_hook(_masked, with_kwargs=True)
         self.eval()
 
     @property
@@ -67,23 +75,28 @@ class Exportable(nn.Module):
             raise AttarError(f"the length {length} is outside of 1 to {limit}", where=where, fix="set export.lengths")
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Logits of shape (batch, outputs); mask 1 is a real piece, 0 is padding."""
-        additive = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
-        square = additive.expand(-1, 1, input_ids.shape[1], -1)
-        types = {"token_type_ids": token_type_ids} if self.takes_types else {}
-        return cast(Tensor, self.model(input_ids=input_ids, attention_mask=square, **types).logits)
+        """Logits of shape (batch, outputs) or (batch, length, outputs); mask 1 is a real piece, 0 is padding."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.takes_types and token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        return heads.HEADS[self.head].logits(self.model, inputs)
 
 
-def load(folder: Path) -> Exportable:
-    """Read a saved sequence-classification folder (`config.json`, `model.safetensors`), float32, ready to trace."""
-    from transformers import AutoModelForSequenceClassification
+def _masked(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:  # noqa: ARG001
+    """Give the encoder the additive mask for its mask of 1 and 0, shape (batch, length)."""
+    mask = kwargs["attention_mask"]
+    additive = (1.0 - mask[:, None, None, :].to(torch.float32)) * MASKED
+    return args, kwargs | {"attention_mask": additive.expand(-1, 1, mask.shape[1], -1)}
 
+
+def load(folder: Path, head: Head = "sequence") -> Exportable:
+    """Read a saved folder with that head (`config.json`, `model.safetensors`), float32, ready to trace."""
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise AttarError(f"this model folder has no {name}", where=str(folder), fix="name a saved model folder")
     try:
         with quiet():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
+            model, report = heads.HEADS[head].stock.from_pretrained(
                 folder,
                 attn_implementation="eager",
                 dtype=torch.float32,
@@ -94,11 +107,11 @@ def load(folder: Path) -> Exportable:
             )
     except Exception as error:  # noqa: BLE001 - the loader raises whatever its libraries raise
         raise AttarError(f"the model does not load: {first_line(error)}", where=str(folder)) from None
-    if missing := sorted(report["missing_keys"]):
+    if missing := sharing.restore(model, report["missing_keys"]):
         raise AttarError(f"the weights lack {missing[0]} and {len(missing) - 1} more", where=str(folder))
     config: Any = model.config
     # DistilBERT has no such embedding; RoBERTa has one of a single row, and its tokenizer gives no types.
-    return Exportable(model, takes_types=getattr(config, "type_vocab_size", 1) > 1)
+    return Exportable(model, head, takes_types=getattr(config, "type_vocab_size", 1) > 1)
 
 
 def first_line(error: BaseException) -> str:

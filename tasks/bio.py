@@ -3,7 +3,8 @@
 - A label is `O`, `B-TYPE` or `I-TYPE` (Ramshaw and Marcus, cmp-lg/9505040); anything else is refused by its row.
 - An `I-` after `O`, or after another type, starts a new span, as conlleval counts it. Readers write it as `B-`, so
   that a model learns one scheme whatever the file's habit (the IOB2 of Tjong Kim Sang and Veenstra, cs/9907006).
-- The words are the file's own. Plain text, as Rasa's files hold it, is cut by `split_words`, on the device too.
+- The words are the file's own. Plain text, as Rasa's files hold it, is cut by `split_words`. A device cuts its texts as
+  the training rows are cut (`cut_of`): at the signs, or at the blanks alone where `o'clock` and `st.` are words.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from . import table
 OUTSIDE = "O"
 LABEL = re.compile(r"O|[BI]-.+")
 WORD = re.compile(r"\w+|[^\w\s]")  # `tomorrow's` is three words: an entity often ends before the sign
+RUN = re.compile(r"[^ \t\r\n]+")  # a no-break space is part of a word
 
 Format = Literal["parallel", "conll", "rasa"]
+Cut = Literal["signs", "blanks"]
 
 
 class Span(NamedTuple):
@@ -65,6 +68,17 @@ def labels_of(found: Iterable[Span], words: int) -> list[str]:
 def split_words(text: str) -> list[tuple[int, int]]:
     """Where the words of a plain text begin and end: runs of letters and digits, and every other sign by itself."""
     return [match.span() for match in WORD.finditer(text)]
+
+
+def cut_of(rows: Iterable[Sentence]) -> Cut:
+    """Where the words of these rows were cut: the rule by which a device finds the same words."""
+    whole = all(WORD.findall(word) == [word] for row in rows for word in row.words)
+    return "signs" if whole else "blanks"
+
+
+def cut(text: str, rule: Cut) -> list[tuple[int, int]]:
+    """Where the words of a plain text begin and end, by the rule of the training rows."""
+    return split_words(text) if rule == "signs" else [match.span() for match in RUN.finditer(text)]
 
 
 def read(path: Path, kind: Format | None = None, encoding: str = "utf-8") -> list[Sentence]:

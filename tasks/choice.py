@@ -84,9 +84,14 @@ class Pairs(Encoded):
         inputs = collate([self.features[pair] for pair in self.sequences(rows)], pad_id)
         return Batch(inputs, self.gold[rows], np.repeat(np.arange(len(rows)), np.diff(self.starts)[rows]))
 
-    def fitting(self, length: int) -> tuple[Pairs, Indices]:
-        """The questions that have no pair longer than `length`."""
-        rows = np.array([number for number, pieces in enumerate(self.lengths) if pieces <= length], np.int64)
+    @property
+    def owners(self) -> Indices:
+        """The question of each pair."""
+        return self.owner
+
+    def of(self, numbers: Sequence[int]) -> tuple[Pairs, Indices]:
+        """These questions, and the numbers of their pairs."""
+        rows = np.array(numbers, np.int64)
         pairs, counts = self.sequences(rows), np.diff(self.starts)[rows]
         owner = np.repeat(np.arange(len(rows)), counts)
         return Pairs([self.features[pair] for pair in pairs], owner, self.gold[rows]), pairs

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,14 +50,14 @@ class EncodedWindows(Encoded):
         targets = np.array([(window.start, window.end) for window in taken], np.int64).reshape(-1, 2)
         return Batch(collate([window.features for window in taken], pad_id), targets, np.arange(len(rows)))
 
-    def fitting(self, length: int) -> tuple[EncodedWindows, Indices]:
-        """The questions that have no window longer than `length`, for the best answer may stand in any of them."""
-        lost = {window.row for window, pieces in zip(self.windows, self.lengths, strict=True) if pieces > length}
-        return self.of(number for number in range(len(self.questions)) if number not in lost)
+    @property
+    def owners(self) -> Indices:
+        """The question of each window."""
+        return np.array([window.row for window in self.windows], np.int64)
 
-    def of(self, questions: Iterable[int]) -> tuple[EncodedWindows, Indices]:
+    def of(self, numbers: Sequence[int]) -> tuple[EncodedWindows, Indices]:
         """These questions with all of their windows, and the numbers of those."""
-        places = {number: place for place, number in enumerate(questions)}
+        places = {number: place for place, number in enumerate(numbers)}
         sequences = np.array([n for n, window in enumerate(self.windows) if window.row in places], np.int64)
         moved = [self.windows[n]._replace(row=places[self.windows[n].row]) for n in sequences]
         return EncodedWindows([self.questions[number] for number in places], moved), sequences
@@ -177,5 +177,5 @@ def _asked(split: recipe.Split, spec: recipe.AsQuestion, task: recipe.Task) -> l
 
 def _of(source: str, answers: Answers, encoded: EncodedWindows) -> tuple[EncodedWindows, Answers]:
     """The questions of one data set, and the answers to their windows."""
-    part, sequences = encoded.of(number for number, row in enumerate(encoded.questions) if row.source == source)
+    part, sequences = encoded.of([number for number, row in enumerate(encoded.questions) if row.source == source])
     return part, [answers[n] for n in sequences]

@@ -58,9 +58,22 @@ class Encoded(ABC):
     def batch(self, rows: Indices, pad_id: int) -> Batch:
         """These rows, padded to the longest of them."""
 
+    @property
     @abstractmethod
+    def owners(self) -> Indices:
+        """For each sequence the number of what it is scored for, counted to `count`."""
+
+    @abstractmethod
+    def of(self, numbers: Sequence[int]) -> tuple[Encoded, Indices]:
+        """Only these of what is scored, and the numbers of their sequences."""
+
     def fitting(self, length: int) -> tuple[Encoded, Indices]:
-        """What can be scored where no sequence may be longer than `length`, and which sequences those are."""
+        """What can be scored where no sequence may be longer than `length`, and which sequences those are.
+
+        Of a question with several sequences all must fit, for the best answer may stand in any of them.
+        """
+        long = {int(n) for n, row in zip(self.owners, self.features, strict=True) if len(row.input_ids) > length}
+        return self.of([number for number in range(self.count) if number not in long])
 
     @property
     def count(self) -> int:

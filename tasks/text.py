@@ -45,9 +45,14 @@ class EncodedTexts(Encoded):
         inputs = collate([self.features[number] for number in self.sequences(rows)], pad_id)
         return Batch(inputs, self.targets[rows], np.repeat(np.arange(len(rows)), self.orders))
 
-    def fitting(self, length: int) -> tuple[EncodedTexts, Indices]:
-        """The rows that are no longer than `length`."""
-        rows = np.array([number for number, pieces in enumerate(self.lengths) if pieces <= length], np.int64)
+    @property
+    def owners(self) -> Indices:
+        """The row of each sequence."""
+        return np.repeat(np.arange(len(self.targets)), self.orders)
+
+    def of(self, numbers: Sequence[int]) -> tuple[EncodedTexts, Indices]:
+        """These rows, and the numbers of their sequences."""
+        rows = np.array(numbers, np.int64)
         chosen = self.sequences(rows)
         return EncodedTexts([self.features[number] for number in chosen], self.targets[rows], self.orders), chosen
 
@@ -95,11 +100,8 @@ class TextTask:
 
     def encode(self, rows: Sequence[Example], encoder: Encoder) -> EncodedTexts:
         """The texts as pieces, the labels as targets."""
-        targets = self.targets(rows)
-        pairs = [(row.text, row.text_pair) for row in rows]
-        if self.both_orders:
-            pairs = [order for first, second in pairs for order in ((first, second), (second or "", first))]
-        return EncodedTexts(encoder.encode(pairs), targets, 2 if self.both_orders else 1)
+        pairs = [order for row in rows for order in orders(row.text, row.text_pair, self.both_orders)]
+        return EncodedTexts(encoder.encode(pairs), self.targets(rows), 2 if self.both_orders else 1)
 
     def targets(self, examples: Sequence[Example]) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """Class indices or values, shape (rows,)."""
@@ -109,9 +111,8 @@ class TextTask:
 
     def score(self, answers: Answers, encoded: EncodedTexts) -> dict[str, float]:
         """All metrics of the task from answers of shape (rows, outputs)."""
-        outputs, targets = np.asarray(answers), encoded.targets
-        if encoded.orders > 1:
-            outputs = outputs.reshape(len(targets), encoded.orders, -1).sum(1)
+        targets = encoded.targets
+        outputs = np.asarray(answers).reshape(len(targets), encoded.orders, -1).sum(1)  # of a pair in both orders
         if self.kind == "regression":
             values, truth = outputs[:, 0].astype(np.float64), targets.astype(np.float64)
             return {"spearman": metrics.spearman(values, truth), "pearson": metrics.pearson(values, truth)}
@@ -127,6 +128,11 @@ class TextTask:
             fix = nearest(example.label, self.classes)
             raise AttarError(f"the label {example.label!r} is in no training row", where=example.where, fix=fix)
         return self._index[example.label]
+
+
+def orders(text: str, pair: str | None, both: bool) -> list[tuple[str, str | None]]:
+    """What is read of a text, or of a pair: the pair as it stands and, with `both`, turned round."""
+    return [(text, pair), (pair or "", text)] if both else [(text, pair)]
 
 
 def _classes(train: Sequence[Example], labels: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import recipe
 from ..errors import AttarError
-from . import slot_metrics, tagging
+from . import bio, slot_metrics, tagging
 from .bio import Sentence
 from .encoding import Encoder, Features, collate
 from .tagging import Aligned, Labels
@@ -48,11 +48,15 @@ class EncodedSentences(Encoded):
         targets = self.labels.targets([self.rows[row] for row in rows], aligned, inputs["input_ids"].shape[1])
         return Batch(inputs, targets, np.arange(len(rows)))
 
-    def fitting(self, length: int) -> tuple[EncodedSentences, Indices]:
-        """The sentences that are no longer than `length`."""
-        numbers = np.array([number for number, pieces in enumerate(self.lengths) if pieces <= length], np.int64)
+    @property
+    def owners(self) -> Indices:
+        """Each sentence is a sequence."""
+        return np.arange(len(self.rows))
+
+    def of(self, numbers: Sequence[int]) -> tuple[EncodedSentences, Indices]:
+        """These sentences, and their numbers."""
         rows, aligned = [self.rows[number] for number in numbers], [self.aligned[number] for number in numbers]
-        return EncodedSentences(rows, aligned, self.labels), numbers
+        return EncodedSentences(rows, aligned, self.labels), np.array(numbers, np.int64)
 
 
 class TokenTask:
@@ -68,6 +72,7 @@ class TokenTask:
     def __init__(self, spec: recipe.Task, train: Sequence[Sentence], labels: Sequence[str] = ()) -> None:
         self.known = Labels.of(train, labels)
         self.labels = self.known.names
+        self.cut = bio.cut_of(train)
         self.metric: str = spec.metric or self.known.metric
         if self.metric != "slot_f1" and not self.known.intents:
             what = f"{self.metric} needs intents, and the training rows have none"

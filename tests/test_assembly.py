@@ -17,6 +17,7 @@ from attar.export import manifest, package
 from attar.export.manifest import TaskCard
 from attar.recipe import Budget, Measure, Recipe
 from attar.recipe_file import parse
+from attar.tasks.encoding import Encoder
 from conftest import LABELS, MAX_LENGTH, SENTENCES, tiny_bundle
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,12 +99,13 @@ def spec(**task: Any) -> Recipe:
 
 def test_cut_texts_are_told_of_the_training_rows_too() -> None:
     teach = {"truncated": {"dev": 0, "test": 2, "train": 30}, "rows": {"dev": 40, "test": 50}}
-    results = {"teach": teach, "measure": {"failures": ["a.onnx: no"]}}
+    results = {"teach": teach, "measure": {"failures": ["a.onnx: no"]}, "export": {"inferences": 2.5}}
     notes = assembly._notes(spec(), {"rows": {"train": 300, "dev": 40, "test": 50}}, results)
     assert notes == [
         "not measured: a.onnx: no",
         f"2 of 50 test texts were cut to {MAX_LENGTH} pieces",
         f"30 of 300 training texts were cut to {MAX_LENGTH} pieces",
+        "latencies are of one inference; an answer takes 2.5 of them, the mean over dev",
     ]
 
 
@@ -117,23 +119,23 @@ def run(onnx_file: Path, tmp_path: Path) -> Path:
 
 
 def measured(run: Path, teacher: Path, models: list[Model], lengths: list[int]) -> dict[str, Any]:
-    texts = [(text, None) for text in SENTENCES]
+    encoder = Encoder(teacher / "tokenizer.json", MAX_LENGTH)
+    rows = encoder.encode([(text, None) for text in SENTENCES])
     words = Measure(lengths=lengths, threads=[1], warmup=1, queries=2)
-    return measurement.measure(words, models, teacher / "tokenizer.json", texts, run, lambda *_: None)
+    return measurement.measure(words, models, rows, encoder.pad_id, run, lambda *_: None)
 
 
 def test_measuring_goes_on_beside_what_cannot_be_measured(run: Path, teacher: Path) -> None:
-    """The tiny model holds 64 pieces; no text fits into 1."""
+    """The tiny model holds 64 pieces."""
     models = [artefact("model.onnx", 1), artefact("teacher.onnx", 1, of="teacher")]
-    found = measured(run, teacher, models, [1, 8, 128])
+    found = measured(run, teacher, models, [8, 128])
     assert set(found["costs"]) == {"model.onnx", "teacher.onnx"}
     for values in found["costs"].values():
         cost = Cost.model_validate(values)
         assert [one.length for one in cost.latencies] == [8] and cost.load_s and cost.peak_memory
         assert all(one.ratio for one in cost.latencies)
-    assert len(found["failures"]) == 3 and not any("\n" in line for line in found["failures"])
-    assert found["failures"][0].startswith("length 1: ")
-    assert all("at length 128" in line for line in found["failures"][1:])
+    assert len(found["failures"]) == 2 and not any("\n" in line for line in found["failures"])
+    assert all("at length 128" in line for line in found["failures"])
     assert set(found["layer_times"]) == {"model.onnx", "teacher.onnx"}
     for parts in found["layer_times"].values():
         assert sum(part["share"] for part in parts) == pytest.approx(1)
@@ -175,7 +177,7 @@ def test_what_the_profiler_cannot_run_is_one_line(onnx_file: Path, tmp_path: Pat
 
 def test_the_bundle_tells_the_cost_of_its_artefacts(run: Path, teacher: Path) -> None:
     """The choice is the default; what was rejected has no figures."""
-    words = {"kind": "classification", "labels": LABELS, "pair": False, "metric": "accuracy"}
+    words = TaskCard(kind="classification", labels=LABELS)
     tiny = tiny_bundle(run / "tiny", teacher, {"model.onnx": run / "artefacts" / "model.onnx"})
     shutil.copy(run / "tiny" / "golden.jsonl", run / "artefacts" / "golden.jsonl")
     shutil.copytree(teacher, run / "student")

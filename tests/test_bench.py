@@ -15,32 +15,34 @@ from attar.benchmarks import compare, cost, latency, machine
 from attar.benchmarks.latency import Contender
 from attar.benchmarks.worker import Worker
 from attar.errors import AttarError, UsageError
-from attar.tasks.encoding import Encoder
+from attar.tasks.encoding import Encoder, Features
 from conftest import SENTENCES
+
+
+def rows(teacher: Path, pairs: bool = False) -> list[Features]:
+    encoder = Encoder(teacher / "tokenizer.json", 32)
+    return encoder.encode([(text, text if pairs else None) for text in SENTENCES])
 
 
 @pytest.fixture()
 def queries(teacher: Path) -> dict[int, list[latency.Arrays]]:
-    pairs = [(text, None) for text in SENTENCES]
-    return {n: latency.fill(Encoder(teacher / "tokenizer.json", n), pairs, n, count=3) for n in (8, 16)}
+    return {n: latency.fill(rows(teacher), 0, n, count=3) for n in (8, 16)}
 
 
-def test_inputs_are_real_texts_that_fill_the_length(teacher: Path) -> None:
-    encoder = Encoder(teacher / "tokenizer.json", 32)
-    single = latency.fill(encoder, [(text, None) for text in SENTENCES], 32)
-    pairs = latency.fill(encoder, [(text, text) for text in SENTENCES], 32)
-    assert len(single) == len(pairs) == len(SENTENCES)
-    for arrays in [*single, *pairs]:
-        assert arrays["input_ids"].shape == (1, 32) and arrays["attention_mask"].all()
-    assert len({arrays["input_ids"].tobytes() for arrays in single}) == len(single)
-    assert not any(arrays["token_type_ids"].any() for arrays in single)
-    assert all(arrays["token_type_ids"].any() for arrays in pairs)
-
-
-def test_texts_without_any_piece_are_padded(teacher: Path) -> None:
-    encoder = Encoder(teacher / "tokenizer.json", 16)
-    (arrays,) = latency.fill(encoder, [("", None)], 16)
-    assert arrays["attention_mask"].sum() == 2  # [CLS] and [SEP]
+@pytest.mark.parametrize("length", [1, 2, 8, 32, 60])
+def test_inputs_are_real_sequences_that_fill_the_length(teacher: Path, length: int) -> None:
+    for pairs in (False, True):
+        given = rows(teacher, pairs)
+        found = latency.fill(given, 0, length)
+        assert len(found) == len(SENTENCES)
+        for arrays, row in zip(found, given, strict=True):
+            assert arrays["input_ids"].shape == (1, length) and arrays["attention_mask"].all()
+            start = min(length - 1, len(row.input_ids))
+            assert arrays["input_ids"][0, :start].tolist() == row.input_ids[:start]
+            assert arrays["token_type_ids"][0, :start].tolist() == row.token_type_ids[:start]
+            if length > 1:
+                assert arrays["input_ids"][0, -1] == row.input_ids[-1]  # [SEP] ends them all
+    assert latency.fill([], 0, length) == []
 
 
 def test_every_model_is_measured_at_every_length_it_can_run(

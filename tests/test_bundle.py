@@ -12,13 +12,17 @@ import pytest
 from attar.benchmarks.record import Check
 from attar.errors import AttarError, UsageError
 from attar.export import bundle, manifest
+from attar.export.answers.forms import softmax
 from attar.export.manifest import TaskCard
-from attar.export.predict import Predictor, read_texts, select, softmax
+from attar.export.predict import Asked, Predictor, read_texts, select
 from attar.files import file_digest
 from conftest import LABELS, MAX_LENGTH, SENTENCES, TOLERANCE, tiny_bundle, tiny_teacher
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+
+SINGLE = TaskCard(kind="classification", labels=LABELS)
+PAIRS = TaskCard(kind="regression", pair=True)
 
 
 @pytest.fixture()
@@ -147,6 +151,9 @@ def wrong_golden(folder: Path, **change: object) -> None:
         (lambda folder: wrong_golden(folder, input_ids=[2, 3]), "golden examples", "golden.jsonl:3"),
         (lambda folder: wrong_golden(folder, text="other words"), "tokenizer", "golden.jsonl:3"),
         (lambda folder: wrong_golden(folder, text=5), "golden examples", "golden.jsonl:3"),
+        (lambda folder: wrong_golden(folder, sequences=[]), "golden examples", "golden.jsonl:3"),
+        (lambda folder: wrong_golden(folder, logits=[[1.0], [2.0]]), "golden examples", "golden.jsonl:3"),
+        (lambda folder: wrong_golden(folder, text_pair="more"), "tokenizer", "single texts"),
         (
             lambda folder: wrong_golden(folder, input_ids=[2**70], token_type_ids=[0]),
             "golden examples",
@@ -164,6 +171,19 @@ def test_damage_is_one_line_under_its_name(copy: Path, damage: Callable[[Path], 
     damage(copy)
     found = failed(copy)
     assert word in found.get(name, ""), found
+
+
+def test_a_bundle_of_the_first_format_is_read(copy: Path) -> None:
+    """It has no head, and each golden line is one sequence."""
+
+    def change(words: dict) -> None:  # type: ignore[type-arg]
+        words["format"] = "attar-bundle/1"
+        words["task"] = {name: words["task"][name] for name in ("kind", "labels", "pair", "metric")}
+
+    edit(copy, change)
+    assert "sequences" not in (copy / "golden.jsonl").read_text("utf-8")
+    assert not failed(copy)
+    assert Predictor(copy).predict([(SENTENCES[0], None)])[0].said in LABELS
 
 
 def test_one_damaged_file_does_not_hide_the_others(copy: Path) -> None:
@@ -230,11 +250,16 @@ def test_an_unknown_artefact_is_named_with_the_nearest(bundle_folder: Path) -> N
 def test_texts_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("one\ttwo\n\n  \nthree\tfour\n", "utf-8")
-    assert read_texts(str(file), pair=True) == [("one", "two"), ("three", "four")]
-    assert read_texts(str(file), pair=False) == [("one\ttwo", None), ("three\tfour", None)]
+    assert read_texts(str(file), PAIRS) == [Asked("one", "two"), Asked("three", "four")]
+    assert read_texts(str(file), SINGLE) == [Asked("one\ttwo"), Asked("three\tfour")]
+    file.write_text("which\tone\ttwo\nwhich\n", "utf-8")
+    assert read_texts(str(file), TaskCard(kind="multiple_choice", head="choice")) == [
+        Asked("which", None, ("one", "two")),
+        Asked("which"),
+    ]
     file.write_text("one\ttwo\nthree\n", "utf-8")
     with pytest.raises(UsageError, match=r"texts\.txt:2: .*tab"):
-        read_texts(str(file), pair=True)
+        read_texts(str(file), PAIRS)
 
 
 def test_only_a_newline_ends_a_line(copy: Path, tmp_path: Path) -> None:
@@ -247,7 +272,7 @@ def test_only_a_newline_ends_a_line(copy: Path, tmp_path: Path) -> None:
     assert [one.text for one in examples] == [odd, *SENTENCES[1:]]
     file = tmp_path / "texts.txt"
     file.write_bytes(f"\ufeff{odd}\r\nplay\r\n".encode())
-    assert read_texts(str(file), pair=False) == [(odd, None), ("play", None)]
+    assert read_texts(str(file), SINGLE) == [Asked(odd), Asked("play")]
     (copy / "golden.jsonl").write_text("", "utf-8")
     with pytest.raises(AttarError, match="holds no example"):
         bundle.golden_examples(copy, manifest.load(copy))

@@ -261,6 +261,29 @@ def test_a_shared_layer_is_stored_once(tmp_path: Path) -> None:
     assert not sizes.check(model.ByteSize(), total, 32)[0]
 
 
+@pytest.mark.parametrize("part", ["all", "ffn"])
+def test_layers_that_share_weights_are_tied_again_and_stored_once(part: Any, tmp_path: Path) -> None:
+    import torch
+    from attar.teachers import heads, sharing
+    from transformers import AutoModelForSequenceClassification
+
+    sizes_ = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 3, "vocab_size": 300}
+    tiny_model("bert", tmp_path / "own", **sizes_)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "own")
+    sharing.share(model, part)
+    model.save_pretrained(tmp_path / "shared")
+    onnx.export_fp32(tmp_path / "shared", tmp_path / "fp32.onnx")
+    total = sizes.count_parameters(tmp_path / "shared").total
+    ok, detail = sizes.check((tmp_path / "fp32.onnx").stat().st_size, total, 32)
+    assert ok and total < 0.75 * sizes.count_parameters(tmp_path / "own").total, detail
+    arrays = collate([Features(row.input_ids[:8], row.token_type_ids[:8]) for row in texts(count=2)], 0)
+    arrays["input_ids"] %= 300
+    with torch.no_grad():
+        wanted = heads.feed(heads.load("sequence", tmp_path / "shared"), "sequence", arrays).numpy()
+    found = open_model(tmp_path / "fp32.onnx", "onnxruntime").run(arrays)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 AGAIN = """
 import sys
 from pathlib import Path

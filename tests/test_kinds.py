@@ -177,13 +177,6 @@ def test_ready_recipes_read_their_data(monkeypatch: pytest.MonkeyPatch, name: st
     assert task.metric == ("joint_accuracy" if name == "snips" else "accuracy")
 
 
-def test_what_is_not_exported_yet_is_told_before_anything_is_trained(teacher: Path, tmp_path: Path) -> None:
-    task = {"kind": "token_classification", "train": parallel(tmp_path, "train", SLOTS), "dev": None}
-    with pytest.raises(UsageError, match=r"not exported yet; stop at the student with `attar distil`"):
-        run(tmp_path, teacher, task, STUDENTS[0], "bundle")
-    assert not (tmp_path / "runs" / "tinybert" / "teacher").exists()
-
-
 def test_a_pair_in_both_orders_has_one_answer(teacher: Path, tmp_path: Path) -> None:
     """Whichever text comes first, the answer is the same; it goes to the student too."""
     rows = [(a, b, float(x == y)) for a, _, x in SLOTS for b, _, y in SLOTS if a < b]

@@ -1,6 +1,7 @@
 """The runtimes that load artefacts; adding one is a file here and its line in the registry.
 
-A runner takes int64 arrays of shape (batch, length) by input name and gives logits of shape (batch, outputs), float32.
+A runner takes int64 arrays of shape (batch, length) by input name and gives logits of shape (batch, outputs), or
+(batch, length, outputs) where each piece has its own, float32. A static graph gives those of its own length.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ class Runner(Protocol):
     length: int | None  # fixed length, None for any
 
     def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Logits of shape (batch, outputs)."""
+        """Logits of shape (batch, outputs) or (batch, length, outputs)."""
+
+
+def unpadded(logits: npt.NDArray[np.float32], pieces: int) -> npt.NDArray[np.float32]:
+    """The logits of a single row, (outputs,) or (pieces, outputs): what a padded place answers means nothing."""
+    return logits[0] if logits.ndim == 2 else logits[0, :pieces]
 
 
 def open_model(path: Path, runtime: str, threads: int = 1) -> Runner:

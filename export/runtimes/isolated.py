@@ -2,7 +2,7 @@
 
 - Old runtimes abort the process on some files. Here the child dies, and the caller gets one clear error.
 - The child is light (no torch); arrays travel as `.npz` without pickle in a temporary folder.
-- Batches travel flattened, three arrays in all, so that ten thousand rows cost no more than one.
+- Batches and logits travel flattened, a few arrays in all, so that ten thousand rows cost no more than one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Logits = npt.NDArray[np.float32]
 def run_isolated(
     path: Path, runtime: str, batches: Sequence[Arrays], threads: int = 1, timeout: float = 3600.0
 ) -> list[Logits]:
-    """Logits of each batch, shape (batch, outputs), from a fresh process; `timeout` is in seconds for all of them.
+    """Logits of each batch, as a runner gives them, from a fresh process; `timeout` is in seconds for all of them.
 
     Errors: what the runtime says of the file or the arrays; its death, by the name of the signal; its silence.
     """
@@ -43,7 +43,9 @@ def run_isolated(
         _child(folder, path, runtime, timeout)
         with np.load(folder / "outputs.npz", allow_pickle=False) as outputs:
             logits: Logits = outputs["logits"]
-    return np.split(logits, np.cumsum(shapes[:-1, 0]))
+            sizes = outputs["shapes"]
+    parts = np.split(logits, np.cumsum(sizes.prod(axis=1))[:-1])
+    return [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
 
 
 def _child(folder: Path, path: Path, runtime: str, timeout: float) -> None:
@@ -84,7 +86,8 @@ def main(folder: Path) -> int:
         told = {"what": error.what, "where": error.where, "fix": error.fix}
         (folder / "error.json").write_text(json.dumps(told), "utf-8")
         return 1
-    np.savez(folder / "outputs.npz", logits=np.concatenate(logits))
+    sizes = np.array([one.shape for one in logits], np.int64)
+    np.savez(folder / "outputs.npz", logits=np.concatenate([one.ravel() for one in logits]), shapes=sizes)
     return 0
 
 

@@ -39,7 +39,7 @@ class StaticRunner:
         self.length: int | None = shape[1]
 
     def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Logits of shape (batch, outputs); rows longer than the fixed length are refused."""
+        """Logits, (batch, outputs) or (batch, fixed length, outputs); rows longer than that length are refused."""
         if missing := [name for name in self.inputs if name not in arrays]:
             raise AttarError(f"the model needs the input {missing[0]}")
         fitted = {name: _fit(arrays, name, cast(int, self.length)) for name in self.inputs}
@@ -47,7 +47,7 @@ class StaticRunner:
         return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
 
     def _row(self, arrays: dict[str, npt.NDArray[np.int64]], number: int) -> npt.NDArray[np.float32]:
-        """Logits of one row, shape (1, outputs)."""
+        """Logits of one row, shape (1, outputs) or (1, fixed length, outputs)."""
         for name in self.inputs:
             entry = self._details[name]
             self._interpreter.set_tensor(entry["index"], arrays[name][number : number + 1].astype(entry["dtype"]))

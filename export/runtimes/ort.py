@@ -31,7 +31,7 @@ class OrtRunner:
             raise AttarError("an input does not take integers", where=str(path), fix="name a model made by attar")
 
     def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Logits of shape (batch, outputs)."""
+        """Logits of shape (batch, outputs) or (batch, length, outputs)."""
         if missing := [name for name in self.inputs if name not in arrays]:
             raise AttarError(f"the model needs the input {missing[0]}")
         feed = {name: np.asarray(arrays[name], dtype) for name, dtype in self._dtypes.items()}
