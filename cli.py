@@ -371,6 +371,7 @@ def predict(
     *,
     pair: Annotated[str | None, Parameter(name=("--pair", "--context"))] = None,
     candidates: Annotated[list[str], Parameter(name="--candidate", negative="", show_default=False)] = [],  # noqa: B006
+    ask: str = "",
     file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     artefact: str | None = None,
     threads: Count = 1,
@@ -383,6 +384,7 @@ def predict(
         text: what to answer
         pair: the second text, for a model that reads pairs; the context of a question
         candidates: one of a question's candidates, as often as there are
+        ask: the name of a classification that the model was taught as a question
         file: texts to answer, one a line, `-` for stdin; pairs, contexts and candidates stand behind tabs
         artefact: which file of the bundle answers, its default where not given
         json: print one JSON document
@@ -396,8 +398,9 @@ def predict(
     if file is not None and (pair is not None or candidates):
         raise UsageError("with --file its lines hold all texts, with tabs between", where="attar predict")
     predictor = Predictor(bundle, artefact, threads)
-    given = None if text is None else Asked(text, pair, tuple(candidates))
-    answers = predictor.stream(read_texts(str(file), predictor.manifest.task) if given is None else [given])
+    card = predictor.manifest.task
+    rows = read_texts(str(file), card, ask) if text is None else [Asked(text, pair, tuple(candidates), ask)]
+    answers = predictor.stream(rows)
     if json:
         documents = [answer.document() for answer in answers]
         return _print_json(documents if text is None else documents[0])

@@ -96,7 +96,7 @@ def examples(form: Form, rows: Sequence[Any], encoded: Encoded, answers: Answers
             Fed(input_ids=row.input_ids, token_type_ids=row.token_type_ids, logits=_digits(answers[sequence]))
             for row, sequence in zip(part.features, sequences, strict=True)
         ]
-        text, pair, candidates = form.asked(rows[number])
+        text, pair, candidates, _ = form.asked(rows[number])
         found.append(Golden(text=text, text_pair=pair, candidates=list(candidates), sequences=fed))
     return found
 

@@ -46,6 +46,14 @@ class TokensCard(Entry):
     cut: Cut = "signs"  # where a text is cut into words
 
 
+class AskCard(Entry):
+    """A classification that the model answers as a question; see `tasks.as_question`."""
+
+    question: str  # may use `{text}` and `{text_pair}`
+    options: dict[str, str]  # the words of each label, in the order in which the context lists them
+    context: str  # lists them at `{options}`; may use the texts
+
+
 class SpanCard(Entry):
     """How a question meets its context, and how an answer is chosen; see `tasks.windows` and `tasks.spans`."""
 
@@ -53,6 +61,7 @@ class SpanCard(Entry):
     max_question: Positive  # pieces a question is cut to, and at most half of a window
     max_answer: Positive  # the most pieces of an answer
     n_best: Positive  # answers that are kept for each question
+    asks: dict[str, AskCard] = {}  # by the data set's name
     no_answer_threshold: float | None = None  # null score less best span's score above it: no answer; None: never
 
 

@@ -72,7 +72,7 @@ def select(manifest: Manifest, file: str, where: str = "") -> Artefact:
     return next((one for one in found if installed(one.runtime)), found[0])
 
 
-def read_texts(name: str, card: TaskCard) -> list[Asked]:
+def read_texts(name: str, card: TaskCard, ask: str = "") -> list[Asked]:
     """Rows of a file, or of stdin (`-`), one a line with tabs between a pair, or a question and its candidates.
 
     Empty lines are left out; in the line of a model that reads single texts a tab is a blank as any other.
@@ -84,11 +84,13 @@ def read_texts(name: str, card: TaskCard) -> list[Asked]:
         raise UsageError(error.strerror or "cannot be read", where=name) from None
     except UnicodeDecodeError:
         raise UsageError("not UTF-8 text", where=name) from None
-    return [_line(row, card, f"{name}:{number}") for number, row in enumerate(rows, 1) if row.strip()]
+    return [_line(row, card, ask, f"{name}:{number}") for number, row in enumerate(rows, 1) if row.strip()]
 
 
-def _line(row: str, card: TaskCard, where: str) -> Asked:
+def _line(row: str, card: TaskCard, ask: str, where: str) -> Asked:
     first, tab, second = row.partition("\t")
+    if ask:
+        return Asked(first, second if tab else None, ask=ask)
     if card.head == "choice":
         return Asked(first, None, tuple(second.split("\t")) if tab else ())
     if not card.pair:

@@ -19,7 +19,7 @@ TOLERANCE = 0.05  # biases and layer norms stay float32 in an int8 file
 # Operators, names, and the scales of narrow layers grow with the layers, not with the weights.
 GRAPH_BYTES = 256 * 1024
 
-HEAD = {"classifier", "pre_classifier", "pooler", "score"}
+HEAD = {"classifier", "pre_classifier", "pooler", "qa_outputs", "score", "sequence_summary"}
 ATTENTION = {"attention", "sa_layer_norm"}
 EMBEDDINGS = {"embeddings", "embeddings_project", "embedding_hidden_mapping_in"}
 FEED_FORWARD = {

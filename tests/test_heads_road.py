@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attar import pipeline
+from attar import pipeline, recipe
 from attar.cli import main
 from attar.errors import AttarError, UsageError
 from attar.export import answers, bundle, golden, manifest
 from attar.export.answers import Asked
 from attar.export.predict import Predictor
 from attar.recipe import Recipe
+from attar.tasks import as_question, windows
+from attar.tasks.reading import ReadingTask
+from attar.tasks.table import Example
 from attar.teachers import heads
 from conftest import SENTENCES
 from test_kinds import CHOICES, SLOTS, asked, parallel
@@ -239,6 +242,44 @@ def golden_encoder(teacher: Path) -> Any:
     from attar.tasks.encoding import Encoder
 
     return Encoder(teacher / "tokenizer.json", 32)
+
+
+def test_a_classification_is_asked_as_it_was_taught(teacher: Path) -> None:
+    """By hand: the logits favour the words of one option, and its label is the answer."""
+    spec = recipe.Task.model_validate(
+        {
+            "kind": "question_answering",
+            "stride": 2,
+            "train": {
+                "path": "rooms.tsv",
+                "as_question": {
+                    "name": "rooms",
+                    "question": "which room?",
+                    "options": {"0": "kitchen", "1": "bedroom"},
+                },
+            },
+        }
+    )
+    told = as_question.Form("rooms", "which room?", {"0": "kitchen", "1": "bedroom"}, "{options}. {text}")
+    row = as_question.ask(Example("turn on the lamp", None, "1", "x:1"), told, 1)
+    form = answers.form(answers.card(ReadingTask(spec, [row]), {}))
+    encoder = golden_encoder(teacher)
+    asked = Asked("turn on the lamp", ask="rooms")
+    posed = form.pose(asked, encoder)
+    assert posed.features == [window.features for window in windows.encode([row], encoder, 2)]
+    (window,) = posed.windows  # type: ignore[attr-defined]
+    for number, option in enumerate(row.options):
+        logits = np.zeros((len(window.features.input_ids), 2), np.float32)
+        first, last = windows.places(window, row.context, option.start, option.end) or (0, 0)
+        logits[first, 0], logits[last, 1] = 1, 2
+        answer = posed.answer([logits])
+        assert answer.said == option.label == str(number)
+        assert answer.document()["probabilities"][option.label] == pytest.approx(1 / (1 + np.exp(-3)))
+        assert answer.document()["ask"] == "rooms"
+    with pytest.raises(UsageError, match="taught no 'room'; did you mean 'rooms'"):
+        form.pose(Asked("a", ask="room"), encoder)
+    with pytest.raises(UsageError, match="rooms reads single texts"):
+        form.pose(Asked("a", "b", ask="rooms"), encoder)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class ChoiceForm:
 
     def pose(self, asked: Asked, encoder: Encoder) -> _Posed:
         """The question with each candidate."""
-        if asked.text_pair is not None or not asked.candidates:
+        if asked.text_pair is not None or asked.ask or not asked.candidates:
             fix = "give each with --candidate"
             raise UsageError("this model reads a question and its candidates", fix=fix)
         names = [str(number) for number in range(1, len(asked.candidates) + 1)]

@@ -16,17 +16,22 @@ from ..manifest import TaskCard
 
 
 class Asked(NamedTuple):
-    """The words of one row: a text, a pair, a question and its context (the pair), or a question and its candidates."""
+    """The words of one row: a text, a pair, a question and its context (the pair), or a question and its candidates.
+
+    `ask` names a classification that a question-answering model was taught; the texts are then that one's.
+    """
 
     text: str
     text_pair: str | None = None
     candidates: tuple[str, ...] = ()
+    ask: str = ""
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values, only with what it has."""
         found: dict[str, Any] = {"text": self.text}
         found |= {} if self.text_pair is None else {"text_pair": self.text_pair}
-        return found | ({"candidates": list(self.candidates)} if self.candidates else {})
+        found |= {"candidates": list(self.candidates)} if self.candidates else {}
+        return found | ({"ask": self.ask} if self.ask else {})
 
 
 @dataclass(frozen=True)

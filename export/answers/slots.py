@@ -90,7 +90,7 @@ class TokensForm:
 
     def pose(self, asked: Asked, encoder: Encoder) -> _Posed:
         """The words of the text, and the first piece of each."""
-        if asked.candidates or asked.text_pair is not None:
+        if asked.candidates or asked.ask or asked.text_pair is not None:
             raise UsageError("this model reads single texts")
         places = bio.cut(asked.text, self.card.cut)
         words = [asked.text[start:end] for start, end in places]

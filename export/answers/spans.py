@@ -3,6 +3,8 @@
 - A long context is read in the overlapping windows of training, and the best spans of all windows stand in one list.
 - There is no answer where the null score less the best span's score is above the threshold that was tuned on dev, or
   where the context holds no word. A model whose questions all had answers has no threshold, and always answers.
+- A classification that the model was taught as a question (`as_question`) is asked in the words of its training, and
+  only the options are compared.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError
-from ...tasks import spans, windows
+from ...errors import UsageError, nearest
+from ...tasks import as_question, spans, windows
 from ...tasks.encoding import Encoder, Features
 from ...tasks.reading import ReadingTask
 from ...tasks.spans import Span
 from ...tasks.squad import Question
+from ...tasks.table import Example
 from ...tasks.task import Answers
-from ..manifest import SpanCard, TaskCard
-from .forms import Answer, Asked
+from ..manifest import AskCard, SpanCard, TaskCard
+from .forms import Answer, Asked, ranked
+from .texts import TextAnswer
 
 SHOWN = 5  # spans in a document; more of them say little
 
@@ -72,6 +76,25 @@ class _Posed:
         )
 
 
+@dataclass(frozen=True)
+class _Options:
+    """A classification, asked."""
+
+    words: Asked
+    question: Question
+    windows: list[windows.Window]
+
+    @property
+    def features(self) -> list[Features]:
+        return [window.features for window in self.windows]
+
+    def answer(self, logits: Answers) -> TextAnswer:
+        (scores,) = as_question.option_scores([self.question], self.windows, logits)
+        found = ranked([option.label for option in self.question.options], scores)
+        truncated = any(row.truncated for row in self.features)
+        return TextAnswer(self.words, truncated, label=found[0][0], probabilities=found)
+
+
 class SpanForm:
     """Questions about a context."""
 
@@ -79,13 +102,30 @@ class SpanForm:
         assert card.span is not None  # the card's own check
         self.card = card.span
 
-    def pose(self, asked: Asked, encoder: Encoder) -> _Posed:
+    def pose(self, asked: Asked, encoder: Encoder) -> _Posed | _Options:
         """The question with each window of its context."""
+        if asked.ask:
+            question = self._ask(asked)
+            return _Options(asked, question, self._windows(question, encoder))
         if asked.text_pair is None or asked.candidates:
             raise UsageError("this model reads a question and its context", fix="give the context with --pair")
         question = Question("", asked.text, asked.text_pair)
-        found = windows.encode([question], encoder, self.card.stride, self.card.max_question)
-        return _Posed(self.card, asked, question, found)
+        return _Posed(self.card, asked, question, self._windows(question, encoder))
+
+    def _windows(self, question: Question, encoder: Encoder) -> list[windows.Window]:
+        return windows.encode([question], encoder, self.card.stride, self.card.max_question)
+
+    def _ask(self, asked: Asked) -> Question:
+        """The classification in the words of its training; which label is right does not matter here."""
+        if asked.ask not in self.card.asks:
+            known = nearest(asked.ask, self.card.asks) if self.card.asks else "it answers questions alone"
+            raise UsageError(f"the model was taught no {asked.ask!r}", fix=known)
+        card = self.card.asks[asked.ask]
+        form = as_question.Form(asked.ask, card.question, card.options, card.context)
+        if (asked.text_pair is not None) != ("text_pair" in form.places) or asked.candidates:
+            wanted = "pairs of texts" if "text_pair" in form.places else "single texts"
+            raise UsageError(f"{asked.ask} reads {wanted}")
+        return as_question.ask(Example(asked.text, asked.text_pair, next(iter(card.options)), ""), form, 1)
 
     @staticmethod
     def asked(row: Question) -> Asked:
@@ -96,4 +136,7 @@ class SpanForm:
     def details(task: ReadingTask, tuned: Mapping[str, float]) -> dict[str, Any]:
         """How contexts are cut and answers chosen."""
         names = ("stride", "max_question", "max_answer", "n_best")
-        return {"span": SpanCard(**{name: getattr(task.spec, name) for name in names}, **tuned)}
+        known = {name: getattr(task.spec, name) for name in names}
+        asked = [split.as_question for split in task.spec.files("train") if split.as_question]
+        asks = {one.name: AskCard(question=one.question, options=one.options, context=one.context) for one in asked}
+        return {"span": SpanCard(**known, asks=asks, **tuned)}

@@ -60,7 +60,7 @@ class TextForm:
 
     def pose(self, asked: Asked, encoder: Encoder) -> _Posed:
         """The text, or the pair in one order or both."""
-        if asked.candidates or (asked.text_pair is not None) != self.card.pair:
+        if asked.candidates or asked.ask or (asked.text_pair is not None) != self.card.pair:
             raise UsageError(f"this model reads {'pairs of texts' if self.card.pair else 'single texts'}")
         sequences = encoder.encode(orders(asked.text, asked.text_pair, self.card.both_orders))
         return _Posed(self.card, asked, sequences)
