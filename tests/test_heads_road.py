@@ -22,7 +22,8 @@ from attar.tasks.reading import ReadingTask
 from attar.tasks.table import Example
 from attar.teachers import heads
 from conftest import SENTENCES
-from test_kinds import CHOICES, SLOTS, asked, parallel
+from helpers import parallel
+from test_kinds import CHOICES, SLOTS, asked
 
 Capture = pytest.CaptureFixture[str]
 CONTEXT = " ".join(SENTENCES)
