@@ -131,11 +131,11 @@ def shares(title: str, parts: Sequence[Share]) -> Table:
     return made
 
 
-def listing(found: Mapping[str, str]) -> Table:
-    """Names and what they are."""
+def listing(found: Mapping[str, Mapping[str, str]]) -> Table:
+    """Names, what they are, and the command of each."""
     made = table("recipe", "about")
-    for name, about in found.items():
-        made.add_row(f"[bold]{escape(name)}[/]", escape(about))
+    for name, words in found.items():
+        made.add_row(f"[bold]{escape(name)}[/]", f"{escape(words['about'])}\n[dim]{escape(words['command'])}[/]")
     return made
 
 

@@ -1,0 +1,53 @@
+"""The commands that tell: this machine, finished runs, the ready recipes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from ..errors import FAILED
+from .common import Flag, Paths, app, print_json
+
+
+@app.command
+def doctor(*, json: Flag = False, quiet: Flag = False) -> int:
+    """Show what is installed, what this processor can do, and what is missing."""
+    from ..benchmarks import doctor, terminal
+
+    with terminal.busy("looking at the runtimes", quiet or json):
+        found = doctor.examine()
+    if json:
+        print_json(found.document())
+    else:
+        terminal.show(*terminal.diagnosis(found))
+    return 0 if found.whole else FAILED
+
+
+@app.command
+def report(runs: Paths, /, *, out: Path = Path("report.html"), markdown: Path | None = None) -> int:
+    """Write the report of one run, or of several side by side."""
+    from ..benchmarks import record, report
+    from ..files import write_text
+
+    records = [record.load(path) for path in runs]
+    write_text(out, report.html(records))
+    if markdown:
+        write_text(markdown, report.markdown(records))
+    print(out)
+    return 0
+
+
+@app.command
+def recipes(*, json: Flag = False) -> int:
+    """List the ready recipes: what each is, and the command that runs it."""
+    from ..benchmarks import terminal
+
+    found = {}
+    for path in sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml")):
+        opening = itertools.takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
+        command, *about = (line.lstrip("# ") for line in opening)
+        found[path.name] = {"command": command, "about": " ".join(filter(None, about))}
+    if json:
+        return print_json(found)
+    terminal.show(terminal.listing(found))
+    return 0

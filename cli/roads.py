@@ -1,0 +1,197 @@
+"""The commands that train: a recipe as far as a stage, a study, GLUE."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import BUDGET_MISSED, FAILED, UsageError
+from .common import Flag, Out, Settings, app, fail, need_training_libraries, print_json, resumable
+
+
+@app.command
+def compress(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    max_size: str | None = None,
+    max_latency: str | None = None,
+    max_drop: float | None = None,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Run a recipe: teach, distil, export, verify, measure, bundle, report.
+
+    A run that was stopped goes on where it was; finished stages are reused.
+
+    Args:
+        recipe: a recipe file, or the name of a ready one
+        out: the run's folder, runs/NAME where not given
+        settings: KEY=VALUE, such as student.layers=4; any key of the recipe, as often as needed
+        max_size: limit on the model file, such as 12MB
+        max_latency: limit on the median latency, such as 15ms
+        max_drop: limit on the points lost against the teacher
+        json: print the run record as one JSON document
+        quiet: show no progress
+    """
+    limits = {"max_size": max_size, "max_latency": max_latency, "max_drop": max_drop}
+    stated = [f"budget.{name}={value}" for name, value in limits.items() if value is not None]
+    from ..benchmarks import outcome, record, terminal
+
+    folder, _ = _run(recipe, out, [*settings, *stated], "bundle", quiet or json)
+    found = record.load(folder)
+    if json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        terminal.show(*outcome.run(found, folder))
+    missed = [limit for limit in found.limits if not limit.met]
+    return BUDGET_MISSED if missed else 0
+
+
+@app.command
+def teach(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Fine-tune a recipe's teacher, and stop there."""
+    return _show_stage(recipe, out, settings, "teach", "teacher", json, quiet)
+
+
+@app.command
+def distil(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Teach and distil a recipe's student, and stop there."""
+    return _show_stage(recipe, out, settings, "distil", "student", json, quiet)
+
+
+@app.command
+def export(
+    recipe: Path,
+    /,
+    *,
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Make a recipe's artefacts and prove each in its own runtime, and stop there."""
+    return _show_stage(recipe, out, settings, "verify", "artefacts", json, quiet)
+
+
+def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> tuple[Path, Any]:
+    """Run a recipe up to a stage; gives the run's folder and the results by stage."""
+    from .. import pipeline
+    from ..benchmarks import progress
+    from ..processes import launched
+    from ..recipe_file import load
+
+    spec = load(path, settings)
+    need_training_libraries()
+    folder = out or Path("runs") / spec.name
+    command = shlex.join(["attar", *sys.argv[1:]])
+    first = launched().first
+    with progress.stages(quiet or not first) as (moved, finished), resumable():
+        context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
+    if not first:
+        raise SystemExit(0)  # it helped, and the first process shows what was made
+    return folder, context.results
+
+
+def _show_stage(
+    path: Path, out: Path | None, settings: Sequence[str], stage: str, name: str, json: bool, quiet: bool
+) -> int:
+    from ..benchmarks import outcome, record, terminal
+
+    folder, results = _run(path, out, settings, stage, quiet or json)
+    if json:
+        return print_json(record.load(folder).model_dump(mode="json"))
+    if "knowledge" in results:
+        terminal.show(*outcome.knowledge(results["knowledge"]))
+    terminal.show(*outcome.stage(results, stage, folder / name))
+    return 0
+
+
+@app.command
+def study(path: Path, /, *, out: Out = None, json: Flag = False, quiet: Flag = False) -> int:
+    """Run a study: one recipe with parts changed, a run for every row and column of a table.
+
+    Args:
+        path: a study file, or the name of a ready one
+        out: the study's folder, runs/NAME where not given
+        json: print the study's record as one JSON document
+        quiet: show no progress
+    """
+    from .. import study as studies
+    from ..benchmarks import outcome, progress, terminal
+    from ..processes import launched
+
+    if launched().count > 1:
+        raise UsageError("several processes only pre-train", where="attar study", fix="start one process")
+    spec = studies.load(path)
+    need_training_libraries()
+    folder = out or Path("runs") / spec.name
+    command = shlex.join(["attar", *sys.argv[1:]])
+    with progress.stages(quiet or json) as (moved, finished), resumable():
+        found = studies.run(spec, folder, progress=moved, finished=finished, command=command)
+    if json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        terminal.show(*outcome.study(found, folder))
+    return FAILED if any(one.problem for one in found.results) else 0
+
+
+@app.command
+def glue(
+    *,
+    teacher: str | None = None,
+    out: Path = Path("runs/glue"),
+    until: Literal["teach", "distil", "bundle"] = "distil",
+    settings: Settings = [],  # noqa: B006 - never changed
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
+    """Run the ready recipes of GLUE's nine tasks, and print the GLUE table with the average.
+
+    Each task is a run of its own; one without its files under $ATTAR_DATA is skipped, one that fails is named.
+
+    Args:
+        teacher: the model they start from, minilm where not given
+        out: the folder of the runs, and of glue.json
+        until: the stage after which each run stops
+        settings: KEY=VALUE, such as student.layers=4; for every task, as often as needed
+        json: print the table as one JSON document
+        quiet: show no progress
+    """
+    from .. import glue as tables
+    from ..benchmarks import progress, terminal
+
+    recipes = tables.recipes(teacher, settings)
+    need_training_libraries()
+    command = shlex.join(["attar", *sys.argv[1:]])
+    with progress.stages(quiet or json) as (moved, finished), resumable():
+        found = tables.run(recipes, out, until=until, progress=moved, finished=finished, command=command)
+    if json:
+        print_json(tables.document(found))
+    else:
+        terminal.show(*tables.show(found, out))
+    failed = [line for line in found.tasks if line.status == "failed"]
+    for line in failed:
+        fail(f"{line.name}: {line.reason}", FAILED)
+    return FAILED if failed else 0
