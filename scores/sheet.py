@@ -21,7 +21,7 @@ from ..tasks.prompts import Prompt
 
 Norm = Literal["none", "pieces", "bytes", "characters"]
 Paths = Annotated[list[str], Field(min_length=1)]
-READY = Path(recipe.__file__).parent / "recipes" / "scores"
+READY = Path(recipe.__file__).parents[1] / "recipes" / "scores"
 CANDIDATES = Field(description="length that a candidate's log-likelihood is divided by")
 
 

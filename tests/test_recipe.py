@@ -11,7 +11,7 @@ from attar.errors import AttarError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
 
-RECIPES = sorted((Path(recipe.__file__).parent / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(recipe.__file__).parents[1] / "recipes").glob("*.yaml"))
 SMALL = "name: small\ntask:\n  builtin: assistant\n  max_length: 32\n"
 
 
@@ -182,6 +182,6 @@ def test_a_tflite_file_may_not_cut_what_training_did_not() -> None:
 
 
 def test_the_schema_for_editors_is_in_step() -> None:
-    path = Path(recipe.__file__).parent / "recipes" / "schema.json"
+    path = Path(recipe.__file__).parents[1] / "recipes" / "schema.json"
     assert path.read_text("utf-8") == recipe.schema(), "run: python -m attar.recipe > recipes/schema.json"
     assert json.loads(recipe.schema())["additionalProperties"] is False

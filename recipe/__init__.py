@@ -1,0 +1,63 @@
+"""The typed recipe: one YAML file that states a whole run.
+
+- Unknown keys are refused; every default is visible in the resolved recipe. `recipe_file` reads and explains.
+- `python -m attar.recipe` prints the JSON Schema that editors use; it is generated from these types.
+- Fields carry their own documentation, which is also the documentation of the schema.
+- `$NAME` in a path is taken from the environment, and a name that is not set is an error, not an empty word.
+"""
+
+from __future__ import annotations
+
+from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
+from .models import Distil, Intermediate, Prediction, Student, Teacher
+from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
+from .pretraining import Corpus, Pretrain, Pretraining, Sharing, Vocabulary
+from .run import Budget, Export, Measure, Recipe, dump, schema
+from .task import BY_ROWS, FORMATS, METRICS, OWN, TABLES, AsQuestion, Files, Format, Metric, Mixture, Split, Task
+from .training import Optimization, Precision
+
+__all__ = [
+    "BY_ROWS",
+    "FORMATS",
+    "METRICS",
+    "OWN",
+    "TABLES",
+    "AsQuestion",
+    "Budget",
+    "Columns",
+    "Corpus",
+    "Distil",
+    "Distinct",
+    "Export",
+    "Files",
+    "Format",
+    "Fuse",
+    "Graph",
+    "GraphFiles",
+    "Intermediate",
+    "Knowledge",
+    "MaskedText",
+    "Measure",
+    "Metric",
+    "Mixture",
+    "Optimization",
+    "Part",
+    "Positive",
+    "Precision",
+    "Prediction",
+    "Pretrain",
+    "Pretraining",
+    "Recipe",
+    "Sharing",
+    "Some",
+    "Split",
+    "Student",
+    "Task",
+    "Teacher",
+    "TransE",
+    "Vocabulary",
+    "Weight",
+    "dump",
+    "expand",
+    "schema",
+]

@@ -1,0 +1,5 @@
+"""`python -m attar.recipe`: the JSON Schema of a recipe."""
+
+from . import schema
+
+print(schema(), end="")

@@ -1,0 +1,97 @@
+"""A whole recipe, with the parts `export`, `measure` and `budget`."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from .knowledge import Knowledge
+from .models import Distil, Student, Teacher
+from .parts import Bytes, Distinct, Milliseconds, Part, Positive, Some
+from .pretraining import Pretrain
+from .task import Task
+
+
+class Export(Part):
+    """Which artefacts are made."""
+
+    onnx: Distinct[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    ort: Distinct[Literal["fp32", "int8"]] = ["int8"]
+    tflite: Distinct[Literal["fp32", "int8"]] = ["fp32", "int8"]
+    lengths: Some[Positive] = Field([64], description="static lengths, one .tflite file each")
+    tolerance: float = Field(0.5, gt=0, description="points an artefact may score away from its student")
+
+
+class Measure(Part):
+    """How cost is measured."""
+
+    lengths: Some[Positive] = [16, 64]
+    threads: Some[Positive] = [1, 2]
+    warmup: Positive = 10
+    queries: Positive = Field(200, description="timed inferences per model, length and thread count")
+
+
+class Budget(Part):
+    """Limits that the run is judged by; exit code 3 where one is missed."""
+
+    max_size: Bytes | None = Field(None, description="bytes of the model file; `12MB` is 12,000,000")
+    max_latency: Milliseconds | None = Field(
+        None, description="p50 in milliseconds, fewest threads, longest length; `15ms`"
+    )
+    max_drop: float | None = Field(None, ge=0, description="points of the primary metric under the teacher")
+
+
+class Recipe(Part):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="the run's folder is runs/NAME")
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    threads: Positive | None = Field(None, description="CPU threads for training; all cores where not given")
+    pretrain: Pretrain | None = Field(None, description="make the teacher from plain text first")
+    knowledge: Knowledge | None = Field(None, description="let the teacher learn a knowledge graph before the task")
+    task: Task
+    teacher: Teacher = Teacher()
+    student: Student = Student()
+    distil: Distil = Distil()
+    export: Export = Export()
+    measure: Measure = Measure()
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Recipe:
+        if self.pretrain and "model" in self.teacher.model_fields_set:
+            raise ValueError("`pretrain` makes the teacher, and teacher.model names another; take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _fused(self) -> Recipe:
+        if self.knowledge and not self.teacher.finetune:
+            raise ValueError("`knowledge` leaves a teacher without a head for the task; set teacher.finetune: true")
+        if self.knowledge and self.teacher.start == "random":
+            raise ValueError("`knowledge` teaches weights that teacher.start: random throws away")
+        if self.knowledge and self.pretrain and self.pretrain.objective == "causal":
+            raise ValueError("`knowledge` needs an encoder, and pretrain.objective: causal makes a GPT")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Recipe:
+        longest = max(self.export.lengths)
+        if self.export.tflite and longest < self.task.max_length:
+            raise ValueError(
+                f"export.lengths reaches {longest} and task.max_length is {self.task.max_length}: a .tflite file would "
+                "cut texts that training did not"
+            )
+        return self
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, with every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def schema() -> str:
+    """The JSON Schema of a recipe."""
+    return json.dumps(Recipe.model_json_schema(), indent=2) + "\n"
