@@ -144,8 +144,16 @@ def pretrain(
         "vocabulary": int(objective.model.config.vocab_size),
         "pieces": shards.pieces,
         "corpus": shards.counts,
-        "remarks": [f"corpus: {in_words(shards.counts)}"],
+        "remarks": [f"corpus: {in_words(shards.counts)}", *_unlearnt(objective.model.config, spec)],
     }
+
+
+def _unlearnt(config: Any, spec: recipe.Pretrain) -> list[str]:
+    """Positions that no row reaches stay random, and a longer text would meet them."""
+    room = checkpoint.positions(config)
+    if room <= spec.max_length:
+        return []
+    return [f"the positions from {spec.max_length} to {room} were never trained: set pretrain.positions, or longer rows"]
 
 
 def take_vocabulary(spec: recipe.Vocabulary, corpus: Corpus, decoder: bool, folder: Path, max_length: int) -> None:

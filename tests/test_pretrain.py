@@ -78,6 +78,13 @@ def test_each_objective_learns_and_leaves_a_stock_folder(
     assert found["rows"]["dev"] >= 1 and found["corpus"]["documents"] == 6
 
 
+@pytest.mark.parametrize(("positions", "said"), [(24, []), (40, ["from 24 to 40 were never trained"])])
+def test_positions_that_no_row_reaches_are_told(texts: Path, tmp_path: Path, positions: int, said: list[str]) -> None:
+    found = pretrain.pretrain(spec(texts, positions=positions, limit=20, training={"epochs": 1}), 0, tmp_path, silent)
+    told = [line for line in found["remarks"] if "positions" in line]
+    assert len(told) == len(said) and all(words in line for words, line in zip(said, told, strict=True))
+
+
 def test_layers_are_shared_where_asked(texts: Path, tmp_path: Path) -> None:
     plan = {"epochs": 1}
     one = pretrain.pretrain(spec(texts, layers=1, training=plan), 0, tmp_path / "one", silent)
