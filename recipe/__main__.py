@@ -2,4 +2,5 @@
 
 from . import schema
 
-print(schema(), end="")
+if __name__ == "__main__":
+    print(schema(), end="")

@@ -186,7 +186,7 @@ def test_wrong_words_are_one_line(words: list[str], code: int, said: str, bundle
 
 def test_our_own_mistake_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Provoked by a state that no user can make: the module has no place."""
-    monkeypatch.setattr(cli, "__file__", None)
+    monkeypatch.setattr(cli.about, "__file__", None)
     monkeypatch.delenv("ATTAR_DEBUG", raising=False)
     assert run("recipes") == 1
     line = capsys.readouterr().err

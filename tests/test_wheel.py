@@ -65,5 +65,5 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
         [sys.executable, "-S", "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == str(tmp_path / "site" / "attar" / "cli.py")
+    assert done.stdout.splitlines()[0] == str(tmp_path / "site" / "attar" / "cli" / "__init__.py")
     assert "attar compress recipes/sst2.yaml" in done.stdout
