@@ -153,7 +153,8 @@ def _unlearnt(config: Any, spec: recipe.Pretrain) -> list[str]:
     room = checkpoint.positions(config)
     if room <= spec.max_length:
         return []
-    return [f"the positions from {spec.max_length} to {room} were never trained: set pretrain.positions, or longer rows"]
+    fix = "set pretrain.positions, or longer rows"
+    return [f"the positions from {spec.max_length} to {room} were never trained: {fix}"]
 
 
 def take_vocabulary(spec: recipe.Vocabulary, corpus: Corpus, decoder: bool, folder: Path, max_length: int) -> None:
