@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -197,7 +198,9 @@ def test_our_own_mistake_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatc
 
 
 def test_control_c_is_a_short_line(bundle_folder: Path) -> None:
-    child = process("bench", bundle_folder, "--queries", 100_000, "--length", 8)
+    # What a shell started in the background ignores SIGINT, and so would its children, this test's too.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    child = process("bench", bundle_folder, "--queries", 100_000, "--length", 8, preexec_fn=heed)
     while not psutil.Process(child.pid).children():  # the worker that loads the model and then times it
         assert child.poll() is None, child.communicate()
         time.sleep(0.05)
