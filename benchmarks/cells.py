@@ -41,6 +41,12 @@ class Table(NamedTuple):
     columns: list[tuple[str, str, str]]
     rows: list[Row]
 
+    def known(self) -> Table:
+        """The table without the columns of which nothing is known."""
+        kept = [n for n in range(len(self.columns)) if any(row.cells[n].text != DASH for row in self.rows)]
+        rows = [row._replace(cells=[row.cells[n] for n in kept]) for row in self.rows]
+        return self._replace(columns=[self.columns[n] for n in kept], rows=rows)
+
     @property
     def groups(self) -> list[tuple[str, int]]:
         """Neighbouring columns of the same group as (group, width)."""

@@ -78,7 +78,8 @@ def models_table(run: Run) -> Table:
         "timed in turns; ~ marks a quotient of two separate medians. Memory is the peak of a fresh process. "
         "1 MB = 1,000,000 bytes."
     )
-    return Table("models", "Models", caption, columns, rows)
+    made = Table("models", "Models", caption, columns, rows)
+    return made if any(model.role == "artefact" for model in run.models) else made.known()
 
 
 def _reference(run: Run) -> str:

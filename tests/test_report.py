@@ -279,6 +279,17 @@ def test_any_part_may_be_missing(gone: set[tuple[int, str]], empty: set[str]) ->
         assert len({len(cells(row)) for row in rows}) == 1
 
 
+def test_a_teacher_alone_has_no_columns_of_dashes() -> None:
+    run = sample("only-taught")
+    run.models, run.choice = run.models[:1], None
+    run.models[0].cost = Cost()
+    table = report.section(run, "run1").tables["models"]
+    assert all(cell.text != "–" for row in table.rows for cell in row.cells)
+    assert "p50 ms" in [name for _, name, _ in report.section(sample(), "run1").tables["models"].columns]
+    page = Page(report.html([run]))
+    assert "Every metric on every split" in page.words and "Latency" not in page.words
+
+
 def test_a_record_with_nothing_in_it_still_has_a_report() -> None:
     run = Run(attar="0", name="empty", created="2001", task={}, recipe={}, machine={}, provenance={})
     assert "No artefact was made" in Page(report.html([run])).words
