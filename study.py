@@ -16,15 +16,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from . import __version__, pipeline, recipe_file
 from .benchmarks import machine, record
 from .benchmarks.study_record import Result, StudyRecord, result
-from .errors import AttarError, UsageError
+from .errors import AttarError, UsageError, nearest
 from .files import write_json
 from .recipe import Part, Recipe
 
+READY = "recipes/studies"  # below the package
 UNTIL = {"teach": "teach", "distil": "distil", "compress": "bundle"}
 Progress = Callable[[str, float, str], None]
 
@@ -85,14 +86,10 @@ def place(row: str, column: str) -> str:
 
 def load(path: Path) -> Study:
     """Read a study file; the first problem is one line."""
-    values, _ = recipe_file.read(path, "study", "recipes/studies")
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{key}: {message}" if key else message, where=str(path)) from None
+    place = recipe_file.find(path, READY)
+    ready = sorted(one.stem for one in (Path(__file__).parent / READY).glob("*.yaml"))
+    values, text = recipe_file.read(place, "study", READY, known=nearest(path.stem, ready))
+    return recipe_file.check(Study, values, where=str(place), text=text)
 
 
 def run(
