@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -32,10 +31,10 @@ def run(*words: object) -> int:
     return cli.main([str(word) for word in words])
 
 
-def process(*words: object, **more: object) -> subprocess.Popen[str]:
+def process(*words: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "attar.cli", *map(str, words)]
     env = os.environ | {"PYTHONSAFEPATH": "1"}
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **more)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
 
 
 def test_predict_one_text(bundle_folder: Path, capsys: Capture) -> None:
@@ -199,8 +198,10 @@ def test_our_own_mistake_says_so(capsys: Capture, monkeypatch: pytest.MonkeyPatc
 
 def test_control_c_is_a_short_line(bundle_folder: Path) -> None:
     # What a shell started in the background ignores SIGINT, and so would its children, this test's too.
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    child = process("bench", bundle_folder, "--queries", 100_000, "--length", 8, preexec_fn=heed)
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from attar.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, "bench", str(bundle_folder), "--queries", "100000", "--length", "8"]
+    child = subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not psutil.Process(child.pid).children():  # the worker that loads the model and then times it
         assert child.poll() is None, child.communicate()
         time.sleep(0.05)
