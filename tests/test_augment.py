@@ -18,6 +18,7 @@ from attar.compress import augment
 from attar.compress.guesses import Guesser
 from attar.errors import AttarError
 from attar.recipe_file import parse
+from attar.stages.students import _distil_inputs
 from attar.tasks import augmentation, neighbours
 from attar.tasks.augmentation import Choice
 from attar.tasks.table import Example
@@ -414,7 +415,7 @@ def test_the_road_learns_from_the_copies(home: Path, folder: Path) -> None:
 def test_without_it_keys_are_what_they_were(home: Path, tmp_path: Path) -> None:
     """A finished run of before this part is found again: its key is that of the student and two phases."""
     context = pipeline.Context(parse(yaml.safe_load((home / "recipe.yaml").read_text("utf-8"))), tmp_path, silent)
-    found = pipeline._distil_inputs(context)
+    found = _distil_inputs(context)
     assert set(found) == {"student", "distil"} and set(found["distil"]) == {"intermediate", "prediction"}
 
 

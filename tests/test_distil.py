@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attar import pipeline, recipe, students
+from attar import recipe, students
 from attar.compress import answers, layers
 from attar.compress.pair import Pair
 from attar.errors import AttarError, UsageError
+from attar.stages.stage import stated
 from attar.students import layer_map
 from attar.tasks import encoding
 from attar.tasks.table import Example
@@ -305,12 +306,12 @@ PHASE = {
 
 def test_keys_are_as_they_were_before_there_were_other_losses() -> None:
     plain = recipe.Distil()
-    assert pipeline._stated(plain, "augment") == {
+    assert stated(plain, "augment") == {
         "intermediate": {**PHASE, "embedding": 1.0, "hidden": 1.0, "attention": 1.0},
         "prediction": {**PHASE, "soft": 1.0, "hard": 0.0, "temperature": 1.0},
     }
     values = {"intermediate": {"relations": 2, "relation_heads": 4}, "prediction": {"divergence": "reverse"}}
-    found = pipeline._stated(recipe.Distil.model_validate(values | {"cache": {"states": "2GB"}}))
+    found = stated(recipe.Distil.model_validate(values | {"cache": {"states": "2GB"}}))
     assert found["cache"] == {"states": 2e9}
     assert found["prediction"].keys() - PHASE.keys() == {"soft", "hard", "temperature", "divergence"}
     assert found["intermediate"].keys() - PHASE.keys() == {*ALONE, "relations", "relation_heads"}

@@ -15,6 +15,7 @@ from attar.compress import attention, general
 from attar.compress.general_losses import GeneralDistillation
 from attar.errors import AttarError, UsageError
 from attar.recipe_file import parse
+from attar.stages.students import _distil_inputs
 from attar.tasks import corpus
 from attar.teachers import checkpoint, knowledge
 from attar.teachers.objectives import pieces
@@ -280,7 +281,7 @@ def test_tasks_share_one_general_student_and_go_on_from_it(
     assert [stage["reused"] for stage in two.stages] == [False, True, False]
     bare = pipeline.run(parse(values(texts, source, rows, None, **student)), tmp_path / "bare", until="distil")
     assert bare.keys["teach"] == one.keys["teach"] and bare.keys["distil"] != one.keys["distil"]
-    assert "general" not in pipeline._distil_inputs(bare)["distil"]
+    assert "general" not in _distil_inputs(bare)["distil"]
 
 
 def test_another_tokenizer_is_refused(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""The stages that make, prove, measure and pack what a device runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..context import Context
+from .stage import Stage
+
+
+def _export_inputs(context: Context) -> Any:
+    return context.recipe.export.model_dump(mode="json", exclude={"tolerance"})
+
+
+def _export(context: Context, folder: Path) -> dict[str, Any]:
+    from ..export import artefacts, golden, language
+
+    teacher, student = context.out / "teacher", context.out / "student"
+    if context.recipe.language:
+        return language.make(context.recipe, context.data, teacher, student, folder, context.progress)
+    results = artefacts.make(context.recipe.export, context.task.head, teacher, student, folder, context.progress)
+    dev = context.splits["dev"]
+    examples = golden.examples(context.form, context.data.dev, dev, context.outputs("student")["dev"])
+    golden.write(folder / golden.NAME, examples)
+    return results | {"inferences": len(dev.features) / dev.count}
+
+
+def _verify_inputs(context: Context) -> Any:
+    """The runtimes are inputs: one that was missing or of another version may judge otherwise."""
+    from ..export.bundle import DISTRIBUTIONS, installed
+
+    return {"tolerance": context.recipe.export.tolerance, "runtimes": {name: installed(name) for name in DISTRIBUTIONS}}
+
+
+def _verify(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - the results are the stage's note
+    from ..export import language, proof
+
+    makers = {"teacher": context.results["teach"], "student": context.results["distil"]}
+    parameters = {role: found["parameters"] for role, found in makers.items()}
+    cards, folders = context.results["export"]["artefacts"], {role: context.out / role for role in makers}
+    if context.recipe.language:
+        scores, files = {role: found["scores"] for role, found in makers.items()}, context.out / "artefacts"
+        return language.prove(context.recipe, context.data, folders, scores, cards, parameters, files, context.progress)
+    results = proof.prove(
+        context.recipe,
+        context.task,
+        context.form,
+        context.data.dev,
+        context.splits,
+        {role: context.outputs(role) for role in makers},
+        cards,
+        parameters,
+        context.out / "artefacts",
+        context.encoder,
+        context.progress,
+    )
+    results["checks"].insert(0, context.reload_check())
+    return results
+
+
+def _measure_inputs(context: Context) -> Any:
+    """Times belong to a machine."""
+    from ..benchmarks import machine
+
+    return {"measure": context.recipe.measure.model_dump(), "machine": [machine.processor(), machine.cores()]}
+
+
+def _measure(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - the results are the stage's note
+    from ..benchmarks import machine, measurement
+    from ..benchmarks.record import Model
+
+    if context.recipe.language:
+        return {"failures": ["the latency of a generated piece"], "machine": machine.describe()}
+    models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
+    sequences, pad_id = context.splits["dev"].features, context.encoder.pad_id
+    return measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress)
+
+
+def _bundle_inputs(context: Context) -> Any:
+    """The bundle says which recipe and which attar made it: with another of either its bytes are others."""
+    return {"provenance": context.provenance(), "attar": __version__}
+
+
+def _bundle(context: Context, folder: Path) -> dict[str, Any]:
+    from ..benchmarks import assembly
+    from ..export import language, package
+
+    lm = context.recipe.language
+    task = language.task_card(context.out / "student") if lm else context.bundle_card()
+    longest = task.language.positions if task.language else context.recipe.task.max_length
+    table = assembly.rows(context.results, context.out)
+    return package.pack(
+        context.recipe.name,
+        task,
+        table,
+        assembly.choose(context.recipe.budget, table, task.metric, longest),
+        context.results["export"]["artefacts"],
+        longest,
+        context.encoder.pad_id,
+        context.provenance() | {"measured_on": context.results["measure"]["machine"]},
+        context.out,
+        folder,
+    )
+
+
+EXPORT = Stage("export", "artefacts", 2, ("teach", "distil"), _export_inputs, _export)
+VERIFY = Stage("verify", "verification", 2, ("export",), _verify_inputs, _verify)
+MEASURE = Stage("measure", "measurement", 2, ("verify",), _measure_inputs, _measure, False)
+BUNDLE = Stage("bundle", "bundle", 2, ("measure",), _bundle_inputs, _bundle, False)

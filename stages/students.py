@@ -1,0 +1,98 @@
+"""The stages that make a student: on plain text, with changed copies of the rows, on the task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..context import GENERAL, Context
+from ..tasks import augmentation
+from ..tasks.data import digest
+from .stage import Stage, stated
+
+AUGMENTED = "augmented"
+TEACHER_CACHE = ".teacher-cache"  # beside the runs
+
+
+def _general_inputs(context: Context) -> Any:
+    """The teacher before its task: runs of several tasks share what was distilled from it."""
+    from ..teachers import checkpoint
+
+    spec = context.recipe
+    assert spec.distil.general is not None
+    return {
+        "student": spec.student.model_dump(mode="json"),
+        "general": stated(spec.distil.general),
+        "corpus": context.general_corpus.digest(),
+        "weights": checkpoint.digest(context.source),
+        "seed": spec.seed,
+    }
+
+
+def _general(context: Context, folder: Path) -> dict[str, Any]:
+    from ..compress import general
+
+    spec = context.recipe
+    assert spec.distil.general is not None
+    with context.processes.together(2):
+        return general.distil(
+            spec.student,
+            spec.distil.general,
+            context.source,
+            spec.seed,
+            folder,
+            context.general_corpus,
+            context.progress,
+            context.processes,
+        )
+
+
+def _augment_inputs(context: Context) -> Any:
+    from ..compress import augment
+
+    spec = context.recipe
+    assert spec.distil.augment is not None
+    return {
+        **augment.inputs(spec.distil.augment, context.source),
+        "task": spec.task.model_dump(mode="json", include={"text", "text_pair", "label", "max_length"}),
+        "rows": digest(context.lessons),
+        "seed": spec.seed,
+    }
+
+
+def _augment(context: Context, folder: Path) -> dict[str, Any]:
+    from ..compress import augment
+
+    return augment.augment(context.recipe, context.source, context.lessons, folder, context.progress)
+
+
+def _distil_inputs(context: Context) -> Any:
+    if context.recipe.language:
+        return {}  # the student is what `general` left
+    return {
+        "student": context.recipe.student.model_dump(mode="json"),
+        "distil": stated(context.recipe.distil, "augment", "general"),  # stages of their own, whose keys are needs
+    }
+
+
+def _distil(context: Context, folder: Path) -> dict[str, Any]:
+    from ..compress import distil, language
+
+    spec, teacher, rows = context.recipe, context.out / "teacher", context.lessons
+    if spec.language:
+        return language.student(context.out / GENERAL, context.results["teach"], context.data, folder, context.progress)
+    if spec.distil.augment:
+        rows = [*rows, *augmentation.read(context.out / AUGMENTED / augmentation.NAME, spec.task)]
+    data, general = replace(context.data, train=rows), context.out / GENERAL if spec.distil.general else None
+    shared = context.out.resolve().parent / TEACHER_CACHE if spec.distil.cache.shared else None
+    return distil.distil(spec, data, context.task, teacher, folder, context.progress, general, shared)
+
+
+GENERALLY = Stage(
+    "general", GENERAL, 1, (), _general_inputs, _general, wanted=lambda spec: spec.distil.general is not None
+)
+AUGMENT = Stage(
+    "augment", AUGMENTED, 1, (), _augment_inputs, _augment, wanted=lambda spec: spec.distil.augment is not None
+)
+DISTIL = Stage("distil", "student", 2, ("teach", "general", "augment"), _distil_inputs, _distil)
