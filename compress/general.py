@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def distil(
     pieces = None if decoder else reading.read(folder / "tokenizer.json")
     found = Rows.of(shards, plan.max_length, pieces, seed)
     train, dev = split = rows.divide(len(found), plan.limit, seed, f"{PLACE}.corpus")
-    teacher = _teacher(plan, source, seed, folder, corpus, progress, processes)
+    teacher = _teacher(plan, source, lambda: _with_head(plan, source, seed, folder, corpus, progress, processes))
     _fits(teacher, plan)
     torch.manual_seed(seed)  # what is new in the student follows from the seed, in every process
     head: Purpose = "lm" if decoder else "mlm" if plan.predicts else "encoder"
@@ -131,16 +132,8 @@ def _encode(
     sharding.build(corpus, folder / "tokenizer.json", encoded, end_of_document=end, progress=progress)
 
 
-def _teacher(
-    plan: recipe.General,
-    source: Path | str,
-    seed: int,
-    folder: Path,
-    corpus: Corpus,
-    progress: training.Progress,
-    processes: Processes,
-) -> PreTrainedModel:
-    """The teacher with the head that the losses read, frozen; a head that it lacks the first process trains."""
+def _teacher(plan: recipe.General, source: Path | str, with_head: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    """The teacher with the head that the losses read, frozen; `with_head` trains the one that it lacks."""
     if checkpoint.family(source) in checkpoint.DECODERS:
         model = checkpoint.load(AutoModelForCausalLM, source, families=checkpoint.DECODERS)
     elif not plan.predicts:
@@ -148,7 +141,7 @@ def _teacher(
     else:
         model, new = knowledge.masked_lm(source)
         if new:
-            model = _with_head(plan, source, seed, folder, corpus, progress, processes)
+            model = with_head()
     return model.to(training.device()).eval().requires_grad_(False)
 
 
@@ -161,7 +154,10 @@ def _with_head(
     progress: training.Progress,
     processes: Processes,
 ) -> PreTrainedModel:
-    """A teacher with a masked-LM head that is trained on the corpus; the processes that wait read what was trained."""
+    """A teacher with a masked-LM head that is trained on the corpus.
+
+    The first process trains it; those that wait read what was trained.
+    """
     if plan.head is None:
         raise UsageError(
             "the teacher has no masked-LM head, which `soft` and `hard` ask",

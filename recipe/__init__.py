@@ -32,6 +32,7 @@ from .task import (
     in_words,
 )
 from .training import Optimization, Precision
+from .trim import Trim
 
 __all__ = [
     "BY_ROWS",
@@ -77,6 +78,7 @@ __all__ = [
     "Teacher",
     "TeacherCache",
     "TransE",
+    "Trim",
     "Vocabulary",
     "Weight",
     "dump",

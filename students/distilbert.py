@@ -14,10 +14,9 @@ import torch
 from transformers import DistilBertConfig, PreTrainedModel
 
 from .. import recipe
-from ..errors import UsageError
 from ..tasks.encoding import Arrays
 from ..teachers import layout
-from . import heads
+from . import heads, same_width
 from .layer_map import resolve
 
 
@@ -29,23 +28,7 @@ def build(
 ) -> PreTrainedModel:
     """A DistilBERT with the head of `teacher`, started from it; no `rows` are needed, for nothing is narrowed."""
     shape = layout.shape(teacher)
-    if spec.start == "activations":
-        raise UsageError(
-            "a distilbert student is not narrowed, so there is nothing to choose by activations",
-            where="student.start",
-            fix="set student.start: teacher, or student.kind: tinybert",
-        )
-    for name, wanted, given in (
-        ("hidden_size", spec.hidden_size, shape.hidden),
-        ("heads", spec.heads, shape.heads),
-        ("intermediate_size", spec.intermediate_size, shape.intermediate),
-    ):
-        if wanted not in (None, given):
-            raise UsageError(
-                f"a distilbert student keeps its teacher's {name} ({given}), not {wanted}",
-                where=f"student.{name}",
-                fix="use `kind: tinybert` for another width",
-            )
+    same_width.check(spec, hidden_size=shape.hidden, heads=shape.heads, intermediate_size=shape.intermediate)
     layers = spec.layers or max(1, shape.layers // 2)
     chosen = resolve(spec.layer_map, layers, shape.layers)
     config = DistilBertConfig(

@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .. import recipe
-from ..errors import UsageError
 from ..tasks.encoding import Arrays
-from . import heads
+from . import heads, same_width
 from .layer_map import resolve
 
 LAYER = re.compile(r"^(.*\bh\.)(\d+)(\..*)$")
@@ -33,21 +32,9 @@ def build(
 
     Raises `UsageError` for another width than the teacher's.
     """
-    if spec.start == "activations":
-        raise UsageError(
-            "a distilgpt student is not narrowed, so there is nothing to choose by activations",
-            where="student.start",
-            fix="set student.start: teacher",
-        )
     config = copy.deepcopy(teacher.config)
-    sizes = {"hidden_size": config.n_embd, "heads": config.n_head}
-    sizes["intermediate_size"] = getattr(config, "n_inner", None) or 4 * config.n_embd
-    for name, given in sizes.items():
-        if getattr(spec, name) not in (None, given):
-            raise UsageError(
-                f"a distilgpt student keeps its teacher's {name} ({given}), not {getattr(spec, name)}",
-                where=f"student.{name}",
-            )
+    inside = getattr(config, "n_inner", None) or 4 * config.n_embd
+    same_width.check(spec, hidden_size=config.n_embd, heads=config.n_head, intermediate_size=inside)
     depth = config.n_layer
     config.n_layer = spec.layers or max(1, depth // 2)
     chosen = resolve(spec.layer_map, config.n_layer, depth)

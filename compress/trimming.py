@@ -1,0 +1,193 @@
+"""Vocabulary trimming: a student that keeps the pieces its texts need, and the rows of its embeddings for them.
+
+- The pieces are counted over the training rows and, where the recipe names one, over a corpus of the user's. The most
+  frequent ones are kept that together are the stated share of all occurrences (`coverage`), or so many of them.
+- A word of which a piece is gone is read in smaller pieces: every character that the counted pieces hold is kept, and
+  printable ASCII, so that no word of these languages becomes unknown.
+- What that costs is counted on the dev rows: how many pieces are still read as before, how many texts change, how many
+  pieces are unknown now and were not before.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .. import recipe
+from ..errors import AttarError, UsageError
+from ..files import read_json, write_json
+from ..tasks import corpus
+from ..tasks.encoding import Encoder, Features
+from ..teachers import checkpoint
+from . import fewer_pieces
+from .fewer_pieces import Document
+
+PLACE = "compress.trim"
+MARKS = ("##", "▁", "Ġ", "</w>")  # what tokenizers put before or behind a piece beside its characters
+BATCH = 1000  # passages that are encoded at a time
+FOREIGN = 0.95  # less of the dev rows than that, and the corpus was not about them
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """The tokenizer with fewer pieces, and the old number of each."""
+
+    document: Document
+    kept: list[int]
+
+
+def choose(plan: recipe.Trim, tokenizer_json: Path, rows: Iterable[Features], max_length: int) -> Trimmed:
+    """The pieces that the training `rows` and the plan's corpus need."""
+    document = read_json(tokenizer_json)
+    names = fewer_pieces.pieces(document)
+    counts = Counter(piece for row in rows for piece in row.input_ids)
+    if plan.corpus:
+        counts.update(_in_corpus(plan.corpus, Encoder(tokenizer_json, max_length)))
+    if not counts:
+        raise AttarError("there is no text to count pieces in", where=PLACE)
+    kept = _most(plan, counts) | _characters(names, counts)
+    trimmed = Trimmed(*fewer_pieces.rewrite(document, kept))
+    if plan.pieces is not None and len(trimmed.kept) > plan.pieces:
+        raise UsageError(
+            f"{plan.pieces:,} pieces were asked for, and {len(trimmed.kept):,} are the fewest: special pieces, the "
+            "characters of the texts, and what the kept pieces are made of",
+            where=f"{PLACE}.pieces",
+            fix=f"set it to {len(trimmed.kept)}",
+        )
+    return trimmed
+
+
+def _in_corpus(spec: recipe.Corpus, encoder: Encoder) -> Counter[int]:
+    """How often each piece occurs in the corpus."""
+    counts: Counter[int] = Counter()
+    encoder.tokenizer.no_truncation()
+    passages = corpus.of(spec).passages()
+    while batch := list(islice(passages, BATCH)):
+        for found in encoder.tokenizer.encode_batch(batch, add_special_tokens=False):
+            counts.update(found.ids)
+    return counts
+
+
+def _most(plan: recipe.Trim, counts: Counter[int]) -> set[int]:
+    """The most frequent pieces: the stated share of all occurrences, and not more than `pieces`."""
+    whole, so_far, kept = sum(counts.values()), 0, set()
+    for piece, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[: plan.pieces]:
+        if so_far >= plan.coverage * whole:
+            break
+        kept.add(piece)
+        so_far += count
+    return kept
+
+
+def _characters(names: Sequence[str], counts: Counter[int]) -> set[int]:
+    """The pieces of one character for all that the counted pieces are written with, and for printable ASCII."""
+    alphabet = set(string.printable.strip()).union(*(_bare(names[piece]) for piece in counts))
+    return {number for number, name in enumerate(names) if len(bare := _bare(name)) == 1 and bare in alphabet}
+
+
+def _bare(name: str) -> str:
+    """A piece without the marks of its place in a word."""
+    for mark in MARKS:
+        if len(name) > len(mark):
+            name = name.removeprefix(mark).removesuffix(mark)
+    return name
+
+
+def save(trimmed: Trimmed, source: Path, folder: Path) -> None:
+    """Write the tokenizer with fewer pieces, beside what else the folder `source` says of it."""
+    checkpoint.save_tokenizer(source, folder)
+    write_json(folder / "tokenizer.json", trimmed.document)
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        settings = json.loads(path.read_text("utf-8"))
+        settings.pop("added_tokens_decoder", None)  # by number; tokenizer.json has them too
+        # BERT's own class would build its normalizer anew in the place of the file's.
+        write_json(path, settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def trim(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+    """The model with the embeddings of these pieces alone, (pieces, width), in their order; an output matrix too.
+
+    Raises `AttarError` where the embeddings have no row for a piece.
+    """
+    table = model.get_input_embeddings()
+    rows = torch.tensor(kept)
+    if int(rows.max()) >= table.num_embeddings:
+        raise AttarError(f"the embeddings have {table.num_embeddings:,} rows, and piece {int(rows.max())} none")
+    trimmed = copy.deepcopy(model)
+    new = {old: number for number, old in enumerate(kept)}
+    output = trimmed.get_output_embeddings()
+    trimmed.set_input_embeddings(_rows(table, rows, new.get(table.padding_idx)))
+    if output is not None:
+        smaller = nn.Linear(output.in_features, len(kept), bias=output.bias is not None)
+        smaller.weight = nn.Parameter(output.weight.detach()[rows].clone())
+        if output.bias is not None:
+            smaller.bias = nn.Parameter(output.bias.detach()[rows].clone())
+        trimmed.set_output_embeddings(smaller)
+    trimmed.config.vocab_size = len(kept)
+    for settings in (trimmed.config, trimmed.generation_config):
+        for name, value in list(vars(settings or object).items()) if settings is not None else []:
+            if name.endswith("_token_id") and isinstance(value, int):
+                setattr(settings, name, new.get(value))
+    trimmed.tie_weights()
+    return trimmed
+
+
+def _rows(table: nn.Embedding, rows: torch.Tensor, padding: int | None) -> nn.Embedding:
+    made = nn.Embedding(len(rows), table.embedding_dim, padding_idx=padding)
+    made.weight = nn.Parameter(table.weight.detach()[rows].clone())
+    return made
+
+
+def report(
+    trimmed: Trimmed, before: Sequence[Features], after: Sequence[Features], unknown: int | None
+) -> dict[str, Any]:
+    """What the trimming costs on texts that were encoded before and after it; `unknown` is the old number of [UNK]."""
+    kept = set(trimmed.kept)
+    names = {old: number for number, old in enumerate(trimmed.kept)}
+    counts = Counter(piece for row in before for piece in row.input_ids)
+    changed = sum(
+        [names.get(piece) for piece in old.input_ids] != new.input_ids for old, new in zip(before, after, strict=True)
+    )
+    whole = sum(counts.values())
+    missing = Counter({piece: count for piece, count in counts.items() if piece not in kept})
+    return {
+        "pieces": len(trimmed.kept),
+        "coverage": (whole - missing.total()) / whole if whole else 1.0,
+        "changed_texts": changed,
+        "texts": len(before),
+        "unknown_before": counts[unknown] if unknown is not None else 0,
+        "unknown_after": _count(after, names.get(unknown)) if unknown is not None else 0,
+        "pieces_per_text": [_mean(before), _mean(after)],
+        "missing": [piece for piece, _ in missing.most_common(10)],
+    }
+
+
+def remarks(found: dict[str, Any]) -> Iterator[str]:
+    """What a user should know of a report."""
+    if found["coverage"] < FOREIGN:
+        yield (
+            f"trim: only {100 * found['coverage']:.1f} % of the pieces in the dev rows are kept; count them in texts "
+            f"like them ({PLACE}.corpus), or raise {PLACE}.coverage"
+        )
+    if found["unknown_after"] > found["unknown_before"]:
+        yield f"trim: {found['unknown_after'] - found['unknown_before']} more pieces of the dev rows are unknown"
+
+
+def _count(rows: Iterable[Features], piece: int | None) -> int:
+    return sum(row.input_ids.count(piece) for row in rows) if piece is not None else 0
+
+
+def _mean(rows: Sequence[Features]) -> float:
+    return sum(len(row.input_ids) for row in rows) / max(1, len(rows))
