@@ -1,7 +1,7 @@
 """Vocabulary trimming: a student that keeps the pieces its texts need, and the rows of its embeddings for them.
 
 - The pieces are counted over the training rows and, where the recipe names one, over a corpus of the user's. The most
-  frequent ones are kept that together are the stated share of all occurrences (`coverage`), or so many of them.
+  frequent ones are kept that together are the stated share of all occurrences (`coverage`), as far as `pieces` allows.
 - A word of which a piece is gone is read in smaller pieces: every character that the counted pieces hold is kept, and
   printable ASCII, so that no word of these languages becomes unknown.
 - What that costs is counted on the dev rows: how many pieces are still read as before, how many texts change, how many
@@ -13,10 +13,11 @@ from __future__ import annotations
 import copy
 import json
 import string
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,22 @@ def choose(plan: recipe.Trim, tokenizer_json: Path, rows: Iterable[Features], ma
         counts.update(_in_corpus(plan.corpus, Encoder(tokenizer_json, max_length)))
     if not counts:
         raise AttarError("there is no text to count pieces in", where=PLACE)
-    kept = _most(plan, counts) | _characters(names, counts)
-    trimmed = Trimmed(*fewer_pieces.rewrite(document, kept))
-    if plan.pieces is not None and len(trimmed.kept) > plan.pieces:
-        raise UsageError(
-            f"{plan.pieces:,} pieces were asked for, and {len(trimmed.kept):,} are the fewest: special pieces, the "
-            "characters of the texts, and what the kept pieces are made of",
-            where=f"{PLACE}.pieces",
-            fix=f"set it to {len(trimmed.kept)}",
-        )
-    return trimmed
+    always = fewer_pieces.needed(document) | _characters(names, counts)
+    frequent = _covering(plan.coverage, counts)
+
+    def kept(number: int) -> set[int]:
+        return fewer_pieces.closed(document, {*always, *frequent[:number]})
+
+    number = len(frequent)
+    if plan.pieces is not None:
+        if len(kept(0)) > plan.pieces:
+            raise UsageError(
+                f"{plan.pieces:,} pieces were asked for, and special pieces and characters are {len(kept(0)):,}",
+                where=f"{PLACE}.pieces",
+                fix="ask for more, or count pieces in fewer texts",
+            )
+        number = bisect_right(range(number + 1), plan.pieces, key=lambda most: len(kept(most))) - 1
+    return Trimmed(*fewer_pieces.rewrite(document, kept(number)))
 
 
 def _in_corpus(spec: recipe.Corpus, encoder: Encoder) -> Counter[int]:
@@ -79,15 +86,12 @@ def _in_corpus(spec: recipe.Corpus, encoder: Encoder) -> Counter[int]:
     return counts
 
 
-def _most(plan: recipe.Trim, counts: Counter[int]) -> set[int]:
-    """The most frequent pieces: the stated share of all occurrences, and not more than `pieces`."""
-    whole, so_far, kept = sum(counts.values()), 0, set()
-    for piece, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[: plan.pieces]:
-        if so_far >= plan.coverage * whole:
-            break
-        kept.add(piece)
-        so_far += count
-    return kept
+def _covering(coverage: float, counts: Counter[int]) -> list[int]:
+    """The most frequent pieces that together are this share of all occurrences, the most frequent first."""
+    ordered = sorted(counts, key=lambda piece: (-counts[piece], piece))
+    so_far = accumulate(counts[piece] for piece in ordered)
+    enough = coverage * counts.total()
+    return ordered[: 1 + next(place for place, covered in enumerate(so_far) if covered >= enough)]
 
 
 def _characters(names: Sequence[str], counts: Counter[int]) -> set[int]:
@@ -136,12 +140,17 @@ def trim(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
             smaller.bias = nn.Parameter(output.bias.detach()[rows].clone())
         trimmed.set_output_embeddings(smaller)
     trimmed.config.vocab_size = len(kept)
-    for settings in (trimmed.config, trimmed.generation_config):
-        for name, value in list(vars(settings or object).items()) if settings is not None else []:
-            if name.endswith("_token_id") and isinstance(value, int):
-                setattr(settings, name, new.get(value))
+    for settings in (trimmed.config, getattr(trimmed, "generation_config", None)):
+        _renumber(settings, new)
     trimmed.tie_weights()
     return trimmed
+
+
+def _renumber(settings: Any, new: dict[int, int]) -> None:
+    """The special pieces that a configuration names by number."""
+    for name, value in list(vars(settings).items()) if settings is not None else []:
+        if name.endswith("_token_id") and isinstance(value, int):
+            setattr(settings, name, new.get(value))
 
 
 def _rows(table: nn.Embedding, rows: torch.Tensor, padding: int | None) -> nn.Embedding:
