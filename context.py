@@ -16,7 +16,7 @@ from typing import Any
 from .export import answers
 from .export.answers import Form
 from .export.manifest import TaskCard
-from .files import value_digest
+from .files import file_digest, value_digest
 from .processes import Processes, launched
 from .recipe import Recipe
 from .tasks import corpus, kinds
@@ -46,6 +46,7 @@ class Context:
     beside: tuple[Path, ...] = ()  # folders with runs whose finished stages may be taken
     processes: Processes = field(default_factory=launched)
     _outputs: dict[str, dict[str, Answers]] = field(default_factory=dict)
+    _splits: dict[str, dict[str, Encoded]] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> rows.Data:
@@ -100,32 +101,43 @@ class Context:
         spec, data = self.recipe.task, self.data
         return kinds.KINDS[spec.kind].build(spec, data.train, data.labels if held else [])
 
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The tokenizer that teacher, student and artefacts share."""
-        return Encoder(self.out / "teacher" / "tokenizer.json", self.recipe.task.max_length)
+    @property
+    def student(self) -> Path:
+        """The folder of the student as a device gets it."""
+        return self.out / self.recipe.student_folder
 
-    @cached_property
-    def splits(self) -> dict[str, Encoded]:
-        """The splits that are scored, encoded."""
-        return {name: self.task.encode(found, self.encoder) for name, found in self.data.splits().items()}
+    def folder(self, role: str) -> Path:
+        """The folder of the teacher, or of the student."""
+        return self.student if role == "student" else self.out / role
+
+    def encoder(self, role: str) -> Encoder:
+        """The tokenizer of the teacher or of the student; they differ where the student's vocabulary was trimmed."""
+        return Encoder(self.folder(role) / "tokenizer.json", self.recipe.task.max_length)
+
+    def splits(self, role: str) -> dict[str, Encoded]:
+        """The splits that are scored, as the teacher or the student reads them."""
+        tokenizer = file_digest(self.folder(role) / "tokenizer.json")
+        if tokenizer not in self._splits:
+            encoder, found = self.encoder(role), self.data.splits()
+            self._splits[tokenizer] = {name: self.task.encode(examples, encoder) for name, examples in found.items()}
+        return self._splits[tokenizer]
 
     def outputs(self, role: str) -> dict[str, Answers]:
         """Logits of the saved teacher or student on every split, from the folder as anybody would load it."""
         from .teachers import heads
 
         if role not in self._outputs:
-            head, pad = self.task.head, self.encoder.pad_id
-            model = heads.load(head, self.out / role)
+            head, pad = self.task.head, self.encoder(role).pad_id
+            model = heads.load(head, self.folder(role))
             self._outputs[role] = {
-                name: heads.answers(model, head, encoded.features, pad) for name, encoded in self.splits.items()
+                name: heads.answers(model, head, encoded.features, pad) for name, encoded in self.splits(role).items()
             }
         return self._outputs[role]
 
     def reload_check(self) -> dict[str, Any]:
         """Does the saved student, loaded with `from_pretrained`, score what it scored when it was trained?"""
-        trained = self.results["distil"]["scores"]
-        loaded = {n: self.task.score(logits, self.splits[n]) for n, logits in self.outputs("student").items()}
+        trained, splits = self.results[self.recipe.student_stage]["scores"], self.splits("student")
+        loaded = {name: self.task.score(logits, splits[name]) for name, logits in self.outputs("student").items()}
         same = all(abs(loaded[n][m] - trained[n][m]) < 1e-6 for n in trained for m in trained[n])
         detail = ", ".join(f"{n} {self.task.metric} {100 * loaded[n][self.task.metric]:.2f}" for n in loaded)
         return {"name": "student: reloads with from_pretrained to the same scores", "passed": same, "detail": detail}
@@ -137,7 +149,7 @@ class Context:
 
     def bundle_card(self) -> TaskCard:
         """The task as the manifest of a bundle states it."""
-        found = self.results["distil"]
+        found = self.results[self.recipe.student_stage]
         return answers.card(self.task, found.get("tuned", {}), found.get("width"))
 
     def task_card(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from .tasks.data import NAMES
 
 Finished = Callable[[str, float, bool], None]
 FILE = "glue.json"
-MODELS = {"teacher": "teach", "student": "distil"}  # whose scores, and the stage that took them
+MODELS = ("teacher", "student")
 
 
 class Task(NamedTuple):
@@ -154,7 +154,7 @@ def _run(
         line.status, line.reason = "failed", reason(error)
     notes = {stage: read_json(Slot(folder, stage, "").note) for stage in done}
     line.seconds = sum(note["seconds"] for note in notes.values())
-    for model, stage in MODELS.items():
+    for model, stage in zip(MODELS, ("teach", spec.student_stage), strict=True):
         if stage in notes:
             line.scores[model] = _scores(task, notes[stage]["results"]["scores"])
 

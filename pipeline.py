@@ -14,13 +14,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import recipe
+from . import recipe, stages
 from .context import Context, Progress
 from .errors import UsageError
 from .files import locked, value_digest, write_text
 from .recipe import Recipe
 from .slots import Slot, obtain
-from .stages import STAGES, TOGETHER, Stage
+from .stages import BUNDLE, TOGETHER, Stage
 from .tasks import triples
 
 
@@ -52,7 +52,7 @@ def run(
     with context.processes.joined(), locked(out):
         _prepare(context)
         try:
-            for stage in (one for one in STAGES if one.wanted(spec)):
+            for stage in stages.of(spec):
                 _perform(context, stage)
                 if together and stage is together[-1]:
                     context.processes.leave()
@@ -60,7 +60,7 @@ def run(
                     break
         finally:  # where no artefact passed there is no bundle, and the report says why
             # A record that is there tells of stages beyond `until` that stand: `_outdate` removes it where they do not.
-            if "teach" in context.results and (until == STAGES[-1].name or not (out / "run.json").is_file()):
+            if "teach" in context.results and (until == BUNDLE.name or not (out / "run.json").is_file()):
                 _report(context)
     return context
 
@@ -155,7 +155,7 @@ def _outdate(out: Path, stage: Stage) -> None:
     """A stage's content changes: the run's record and bundle, made from the former one, go."""
     for name in ("run.json", "report.html", "report.md"):
         (out / name).unlink(missing_ok=True)
-    last = Slot(out, STAGES[-1].name, STAGES[-1].folder)
+    last = Slot(out, BUNDLE.name, BUNDLE.folder)
     if stage.name != last.name:
         last.note.unlink(missing_ok=True)
         shutil.rmtree(last.content, ignore_errors=True)

@@ -21,12 +21,13 @@ from .inspection import shares
 from .record import Check, Cost, Limit, Model, Run, Stage, Training
 
 Results = dict[str, dict[str, Any]]
-MAKERS = {"teacher": "teach", "student": "distil"}  # the stage that makes each PyTorch model
 
 
-def rows(results: Results, out: Path) -> list[Model]:
+def rows(spec: Recipe, results: Results, out: Path) -> list[Model]:
     """The main table as far as it was made: teacher and student in PyTorch, then the artefacts with their costs."""
-    table = [_torch_row(role, results, out) for role, stage in MAKERS.items() if stage in results]
+    table = [_torch_row("teacher", results["teach"], out, "teacher")] if "teach" in results else []
+    for stage in [one for one in spec.student_stages if one in results][-1:]:
+        table.append(_torch_row("student", results[stage], out, spec.folder_of(stage)))
     costs = results.get("measure", {}).get("costs", {})
     for model in map(Model.model_validate, results.get("verify", {}).get("models", [])):
         if model.name in costs:
@@ -35,9 +36,8 @@ def rows(results: Results, out: Path) -> list[Model]:
     return table
 
 
-def _torch_row(role: Any, results: Results, out: Path) -> Model:
-    file = f"{role}/model.safetensors"
-    found = results[MAKERS[role]]
+def _torch_row(role: Any, found: dict[str, Any], out: Path, folder: str) -> Model:
+    file = f"{folder}/model.safetensors"
     return Model(
         name=role,
         role=role,
@@ -111,7 +111,7 @@ def assemble(
 ) -> Run:
     """The record of a run in the folder `out`, which has a teacher and whatever stages were finished after it."""
     metric = task["metric"]
-    table = rows(results, out)
+    table = rows(spec, results, out)
     choice = choose(spec.budget, table, metric, spec.task.max_length)
     measure = results.get("measure", {})
     curves = [one for found in results.values() for one in found.get("training", [])]

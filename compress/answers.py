@@ -78,7 +78,7 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
             hard = heads.hard_loss(logits, pair.task, batch)
             found["hard"] = plan.hard * torch.stack(list(hard.values())).sum()
         if source is not None:
-            ours, theirs = (next(iter(of.hidden.values())) for of in (seen, source.of(rows, batch.inputs)))
+            ours, theirs = (next(iter(of.hidden.values())) for of in (seen, source.of(rows)))
             found["cosine"] = plan.cosine * cosine_error(ours, theirs, mask)
         return found
 
@@ -116,10 +116,10 @@ def _taught(
 
 def teacher_answers(pair: Pair, folder: Path) -> Cache:
     """The teacher's logits for every training sequence, (outputs,) or (pieces, outputs), kept in `folder`."""
-    features = pair.train.features
+    features = pair.lessons.features
 
     def make(first: int, end: int) -> list[Kept]:
-        return [{"logits": np.asarray(one)} for one in pair.answers(pair.teacher, features[first:end])]
+        return [{"logits": np.asarray(one)} for one in pair.taught(features[first:end])]
 
     pieces = heads.HEADS[pair.task.head].pieces
     width = heads.width(pair.teacher, pair.task)

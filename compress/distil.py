@@ -17,7 +17,7 @@ from ..students import activations
 from ..students.layer_map import resolve
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
-from ..tasks.task import Task
+from ..tasks.task import Encoded, Task
 from ..teachers import checkpoint, heads, layout
 from ..teachers.teach import curve, judge
 from . import answers, layers
@@ -65,30 +65,41 @@ def distil(
         progress,
         checkpoint.digest(teacher_folder),
     )
-    curves = _learn(pair, spec.distil, folder / "checkpoints", shared)
-    student.to("cpu")
-    heads.save(student, task.head, folder, spec.task.max_length)
-    return {
-        "training": curves,
-        **judge(student, splits, task, encoder.pad_id),
-        "rows": {name: encoded.count for name, encoded in splits.items()},
-        "parameters": checkpoint.unique_parameters(student),
-        "layers": mapped,
-        "width": heads.width(student, task),
-    }
+    curves = learn(pair, spec.distil, spec.distil.cache.states, folder / "checkpoints", shared)
+    return {"training": curves, **leave(pair, splits, folder, spec.task.max_length)}
 
 
-def _learn(pair: Pair, plan: recipe.Distil, work: Path, shared: Path | None) -> list[dict[str, Any]]:
-    """Both phases, each where it has epochs; gives their curves."""
+def learn(
+    pair: Pair,
+    plan: recipe.Distil | recipe.Healing,
+    allowed: float | None,
+    work: Path,
+    shared: Path | None = None,
+    stage: str = "distil",
+) -> list[dict[str, Any]]:
+    """Both phases, each where it has epochs; gives their curves. `allowed` bytes may hold the teacher's states."""
     inside = plan.intermediate if plan.intermediate and plan.intermediate.epochs else None
     if inside:
         layers.check(pair, inside)
     answers.check(pair, plan.prediction)
     curves, rows = [], len(pair.train.lengths)
     if inside:
-        state = layers.learn_layers(pair, inside, work / "intermediate", plan.cache.states, shared)
-        curves.append(curve("distil", "intermediate", rows, state))
+        state = layers.learn_layers(pair, inside, work / "intermediate", allowed, shared)
+        curves.append(curve(stage, "intermediate", rows, state))
     if plan.prediction.epochs:
-        state = answers.learn_answers(pair, plan.prediction, work / "prediction", plan.cache.states)
-        curves.append(curve("distil", "prediction", rows, state))
+        state = answers.learn_answers(pair, plan.prediction, work / "prediction", allowed)
+        curves.append(curve(stage, "prediction", rows, state))
     return curves
+
+
+def leave(pair: Pair, splits: dict[str, Encoded], folder: Path, max_length: int) -> dict[str, Any]:
+    """Save the student in the folder; gives its scores and size."""
+    student, task = pair.student.to("cpu"), pair.task
+    heads.save(student, task.head, folder, max_length)
+    return {
+        **judge(student, splits, task, pair.pad_id),
+        "rows": {name: encoded.count for name, encoded in splits.items()},
+        "parameters": checkpoint.unique_parameters(student),
+        "layers": pair.layers,
+        "width": heads.width(student, task),
+    }

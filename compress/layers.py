@@ -110,7 +110,7 @@ def learn_layers(
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         arrays = pair.train.batch(rows, pair.pad_id).inputs
-        teacher = source.of(rows, arrays)
+        teacher = source.of(rows)
         inputs = checkpoint.tensors(arrays, checkpoint.takes(pair.student), pair.device)
         student = states.run(pair.student, inputs, of_student)
         mask = torch.from_numpy(arrays["attention_mask"]).to(pair.device)

@@ -28,16 +28,29 @@ class Pair:
     seed: int
     progress: training.Progress
     digest: str  # of the teacher's weights, configuration and tokenizer
+    theirs: Encoded | None = None  # `train` as the teacher reads it, where its pieces are not the student's
+    their_pad: int | None = None
 
     @property
     def device(self) -> torch.device:
         """Where both live."""
         return torch.device(self.student.device)
 
-    def answers(self, model: PreTrainedModel, features: Sequence[Features]) -> Answers:
-        """A model's logits for every sequence."""
-        return heads.answers(model, self.task.head, features, self.pad_id)
+    @property
+    def lessons(self) -> Encoded:
+        """The training rows as the teacher reads them."""
+        return self.theirs or self.train
+
+    @property
+    def teacher_pad(self) -> int:
+        """What the teacher's rows are padded with."""
+        return self.pad_id if self.their_pad is None else self.their_pad
+
+    def taught(self, features: Sequence[Features]) -> Answers:
+        """The teacher's logits for sequences of its own pieces."""
+        return heads.answers(self.teacher, self.task.head, features, self.teacher_pad)
 
     def evaluate(self) -> training.Scores:
         """The student's dev scores."""
-        return self.task.score(self.answers(self.student, self.dev.features), self.dev)
+        logits = heads.answers(self.student, self.task.head, self.dev.features, self.pad_id)
+        return self.task.score(logits, self.dev)

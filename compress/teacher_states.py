@@ -49,20 +49,20 @@ class TeacherStates:
             pair.progress("teacher's states", 1.0, need)
             return
         what = ["states", *(sorted(one) for one in (wanted.hidden, wanted.scores, wanted.vectors)), self.heads]
-        name = key(pair.digest, pair.train.features, what)
+        name = key(pair.digest, pair.lessons.features, what)
         place = folder / name[:16] if held else folder / "states"
         self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states")
 
-    def of(self, rows: npt.NDArray[np.int64], arrays: dict[str, Any]) -> Seen:
-        """The states for a batch's sequences, `arrays` of shape (sequences, pieces); 0 or anything where padded."""
+    def of(self, rows: npt.NDArray[np.int64]) -> Seen:
+        """The states for the sequences of a batch of these rows; 0 or anything where padded."""
         if self.cache is None:
-            return self._run(arrays, self.wanted)
+            return self._run(self.pair.lessons.batch(rows, self.pair.teacher_pad).inputs, self.wanted)
         names = [
             f"{kind}/{layer}"
             for kind in ("hidden", "scores", "vectors")
             for layer in sorted(getattr(self.wanted, kind))
         ]
-        kept = [self.cache.take(number, names) for number in self.pair.train.sequences(rows).tolist()]
+        kept = [self.cache.take(number, names) for number in self.pair.lessons.sequences(rows).tolist()]
         seen = Seen()
         for name in kept[0]:
             kind, layer = name.split("/")
@@ -80,11 +80,11 @@ class TeacherStates:
 
     def _make(self, first: int, end: int) -> list[Kept]:
         """What is kept of some sequences, without padding."""
-        features = self.pair.train.features[first:end]
+        features = self.pair.lessons.features[first:end]
         lengths = [len(row.input_ids) for row in features]
         found: list[Kept] = [{} for _ in features]
         for rows in batching.ordered(lengths, BATCH):
-            seen = self._run(collate([features[row] for row in rows], self.pair.pad_id), self.held)
+            seen = self._run(collate([features[row] for row in rows], self.pair.teacher_pad), self.held)
             for kind, axes in (("hidden", (0,)), ("scores", (1, 2)), ("vectors", (2,))):
                 for layer, tensor in getattr(seen, kind).items():
                     values = tensor.float().cpu().numpy()
@@ -98,7 +98,7 @@ class TeacherStates:
         width, wanted = layout.shape(self.pair.teacher).hidden, self.held
         along = width * (len(wanted.hidden) + 3 * len(wanted.vectors))
         square = self.heads * len(wanted.scores)
-        lengths = [len(row.input_ids) for row in self.pair.train.features]
+        lengths = [len(row.input_ids) for row in self.pair.lessons.features]
         return [4 * (length * along + length**2 * square) for length in lengths]
 
 

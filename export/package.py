@@ -22,6 +22,7 @@ def pack(
     pad_id: int,
     provenance: dict[str, Any],
     out: Path,
+    tokenizer: Path,
     folder: Path,
 ) -> dict[str, Any]:
     """Write the bundle `folder` from the run `out`; artefacts that were rejected are not in it."""
@@ -60,7 +61,7 @@ def pack(
     )
     sources = {artefact.file: out / "artefacts" / artefact.file for artefact in artefacts}
     sources[golden.NAME] = out / "artefacts" / golden.NAME
-    sources["tokenizer.json"] = out / "student" / "tokenizer.json"
+    sources["tokenizer.json"] = tokenizer
     written = bundle.build(folder, card, sources)
     return {"files": len(written.files) + 1, "default": written.default}
 

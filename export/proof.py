@@ -35,21 +35,23 @@ def prove(
     task: Task,
     form: Form,
     dev: Sequence[Any],
-    splits: dict[str, Encoded],
+    splits: dict[str, dict[str, Encoded]],
     outputs: dict[str, Outputs],
     cards: list[dict[str, Any]],
     parameters: dict[str, int],
     folder: Path,
-    encoder: Encoder,
+    encoders: dict[str, Encoder],
     progress: Callable[[str, float, str], None],
 ) -> dict[str, Any]:
     """Prove every artefact; gives the rows of the main table and the checks.
 
-    `dev` are the rows of dev as they were read; `outputs` and `parameters` are those of the PyTorch models, by
-    "teacher" and "student".
+    `dev` are the rows of dev as they were read; `splits`, `outputs`, `parameters` and `encoders` are those of the
+    PyTorch models, by "teacher" and "student".
     """
     models, checks = [], []
-    examples = {role: golden.examples(form, dev, splits["dev"], theirs["dev"]) for role, theirs in outputs.items()}
+    examples = {
+        role: golden.examples(form, dev, splits[role]["dev"], theirs["dev"]) for role, theirs in outputs.items()
+    }
     for number, card in enumerate(cards):
         progress("verify", number / len(cards), f"{card['file']} in {card['runtime']}")
         model = row(card, parameters[card["of"]])
@@ -62,10 +64,12 @@ def prove(
             detail = f"skipped: {model.runtime} is not installed"
             checks.append(Check(name=f"{model.name}: tried", passed=True, skipped=True, detail=detail).model_dump())
             continue
-        proof = _Proof(model, folder / card["file"], task, splits, outputs[card["of"]], encoder)
+        proof = _Proof(
+            model, folder / card["file"], task, splits[card["of"]], outputs[card["of"]], encoders[card["of"]]
+        )
         found = [proof.golden(form, examples[card["of"]]), sized(model)]
         if all(check.passed for check in found):
-            found += [proof.scored(split, spec.export.tolerance) for split in splits]
+            found += [proof.scored(split, spec.export.tolerance) for split in splits[card["of"]]]
         failed = [check for check in found if not check.passed]
         if failed:
             model.status, model.reason = "rejected", "; ".join(check.detail for check in failed)

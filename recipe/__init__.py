@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from .augment import Augment
+from .compression import Healing, Step
 from .general import General
 from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
 from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherCache
@@ -55,6 +56,7 @@ __all__ = [
     "General",
     "Graph",
     "GraphFiles",
+    "Healing",
     "Intermediate",
     "Knowledge",
     "MaskedText",
@@ -73,6 +75,7 @@ __all__ = [
     "Sharing",
     "Some",
     "Split",
+    "Step",
     "Student",
     "Task",
     "Teacher",

@@ -8,6 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, model_validator
 
+from .compression import Step
 from .knowledge import Knowledge
 from .models import Distil, Student, Teacher
 from .parts import Bytes, Distinct, Milliseconds, Part, Positive, Some
@@ -61,6 +62,7 @@ class Recipe(Part):
     teacher: Teacher = Teacher()
     student: Student = Student()
     distil: Distil = Distil()
+    compress: list[Step] = Field([], description="what makes the student smaller, one after the other")
     export: Export = Export()
     measure: Measure = Measure()
     budget: Budget = Budget()
@@ -69,6 +71,31 @@ class Recipe(Part):
     def student_seed(self) -> int:
         """The seed of all that makes the student."""
         return self.seed if self.distil.seed is None else self.distil.seed
+
+    @property
+    def steps(self) -> list[str]:
+        """The stages that make the student smaller, by their names."""
+        return [f"{number}-{step.operation}" for number, step in enumerate(self.compress, 1)]
+
+    @property
+    def student_stages(self) -> list[str]:
+        """The stages that make a student, each from the one before."""
+        return ["distil", *self.steps]
+
+    @property
+    def student_stage(self) -> str:
+        """The stage that makes the student as a device gets it."""
+        return self.student_stages[-1]
+
+    @staticmethod
+    def folder_of(stage: str) -> str:
+        """Where a stage that makes a student leaves it in the run."""
+        return "student" if stage == "distil" else f"student-{stage}"
+
+    @property
+    def student_folder(self) -> str:
+        """Where the student as a device gets it stands in the run."""
+        return self.folder_of(self.student_stage)
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Recipe:
@@ -96,6 +123,8 @@ class Recipe(Part):
                 raise ValueError(
                     "a language model keeps its keys and values in ONNX alone: set export.ort and .tflite to []"
                 )
+            if self.compress:
+                raise ValueError("`compress` heals by the rows of a task, and a language model has none")
             if self.budget.max_drop is not None:
                 raise ValueError("`max_drop` is in points of a score, and a language model has a perplexity")
             known = {"ort": [], "tflite": []} | self.export.model_dump(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..recipe import Recipe
 from .artefacts import BUNDLE, EXPORT, MEASURE, VERIFY
 from .stage import Stage
-from .students import AUGMENT, DISTIL, GENERALLY
+from .students import AUGMENT, DISTIL, GENERALLY, of_step
 from .teachers import KNOWLEDGE, PRETRAIN, TEACH
 
-STAGES = (PRETRAIN, KNOWLEDGE, TEACH, GENERALLY, AUGMENT, DISTIL, EXPORT, VERIFY, MEASURE, BUNDLE)
 TOGETHER = (PRETRAIN, GENERALLY)  # those that several processes share
 
-__all__ = ["STAGES", "TOGETHER", "Stage"]
+
+def of(spec: Recipe) -> list[Stage]:
+    """The stages that a recipe asks for."""
+    steps = [of_step(number, spec) for number in range(len(spec.compress))]
+    export = replace(EXPORT, needs=(*EXPORT.needs, *spec.steps[-1:]))
+    whole = (PRETRAIN, KNOWLEDGE, TEACH, GENERALLY, AUGMENT, DISTIL, *steps, export, VERIFY, MEASURE, BUNDLE)
+    return [stage for stage in whole if stage.wanted(spec)]
+
+
+__all__ = ["BUNDLE", "TOGETHER", "Stage", "of"]

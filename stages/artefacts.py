@@ -17,11 +17,11 @@ def _export_inputs(context: Context) -> Any:
 def _export(context: Context, folder: Path) -> dict[str, Any]:
     from ..export import artefacts, golden, language
 
-    teacher, student = context.out / "teacher", context.out / "student"
+    teacher, student = context.folder("teacher"), context.student
     if context.recipe.language:
         return language.make(context.recipe, context.data, teacher, student, folder, context.progress)
     results = artefacts.make(context.recipe.export, context.task.head, teacher, student, folder, context.progress)
-    dev = context.splits["dev"]
+    dev = context.splits("student")["dev"]
     examples = golden.examples(context.form, context.data.dev, dev, context.outputs("student")["dev"])
     golden.write(folder / golden.NAME, examples)
     return results | {"inferences": len(dev.features) / dev.count}
@@ -37,9 +37,9 @@ def _verify_inputs(context: Context) -> Any:
 def _verify(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - the results are the stage's note
     from ..export import language, proof
 
-    makers = {"teacher": context.results["teach"], "student": context.results["distil"]}
+    makers = {"teacher": context.results["teach"], "student": context.results[context.recipe.student_stage]}
     parameters = {role: found["parameters"] for role, found in makers.items()}
-    cards, folders = context.results["export"]["artefacts"], {role: context.out / role for role in makers}
+    cards, folders = context.results["export"]["artefacts"], {role: context.folder(role) for role in makers}
     if context.recipe.language:
         scores, files = {role: found["scores"] for role, found in makers.items()}, context.out / "artefacts"
         return language.prove(context.recipe, context.data, folders, scores, cards, parameters, files, context.progress)
@@ -48,12 +48,12 @@ def _verify(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 -
         context.task,
         context.form,
         context.data.dev,
-        context.splits,
+        {role: context.splits(role) for role in makers},
         {role: context.outputs(role) for role in makers},
         cards,
         parameters,
         context.out / "artefacts",
-        context.encoder,
+        {role: context.encoder(role) for role in makers},
         context.progress,
     )
     results["checks"].insert(0, context.reload_check())
@@ -74,7 +74,7 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 
     if context.recipe.language:
         return {"failures": ["the latency of a generated piece"], "machine": machine.describe()}
     models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
-    sequences, pad_id = context.splits["dev"].features, context.encoder.pad_id
+    sequences, pad_id = context.splits("student")["dev"].features, context.encoder("student").pad_id
     return measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress)
 
 
@@ -88,9 +88,9 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
     from ..export import language, package
 
     lm = context.recipe.language
-    task = language.task_card(context.out / "student") if lm else context.bundle_card()
+    task = language.task_card(context.student) if lm else context.bundle_card()
     longest = task.language.positions if task.language else context.recipe.task.max_length
-    table = assembly.rows(context.results, context.out)
+    table = assembly.rows(context.recipe, context.results, context.out)
     return package.pack(
         context.recipe.name,
         task,
@@ -98,9 +98,10 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
         assembly.choose(context.recipe.budget, table, task.metric, longest),
         context.results["export"]["artefacts"],
         longest,
-        context.encoder.pad_id,
+        context.encoder("student").pad_id,
         context.provenance() | {"measured_on": context.results["measure"]["machine"]},
         context.out,
+        context.student / "tokenizer.json",
         folder,
     )
 

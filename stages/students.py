@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..context import GENERAL, Context
+from ..recipe import Recipe
 from ..tasks import augmentation
+from ..tasks import corpus as corpora
 from ..tasks.data import digest
 from .stage import Stage, stated
 
@@ -92,6 +94,29 @@ def _distil(context: Context, folder: Path) -> dict[str, Any]:
 GENERALLY = Stage(
     "general", GENERAL, 1, (), _general_inputs, _general, wanted=lambda spec: spec.distil.general is not None
 )
+
+
+def of_step(number: int, spec: Recipe) -> Stage:
+    """The stage of the step of `compress` with this number, from 0."""
+    step, name = spec.compress[number], spec.steps[number]
+    maker = spec.student_stages[number]
+
+    def inputs(context: Context) -> Any:  # noqa: ARG001 - a stage's interface
+        corpus = {"corpus": corpora.of(step.trim.corpus).digest()} if step.trim and step.trim.corpus else {}
+        return {"step": stated(step), "seed": spec.student_seed, **corpus}
+
+    def build(context: Context, folder: Path) -> dict[str, Any]:
+        from ..compress import steps
+
+        data, before = replace(context.data, train=context.lessons), context.out / spec.folder_of(maker)
+        layers = context.results[maker]["layers"]
+        return steps.take(
+            spec, step, name, data, context.task, context.out / "teacher", before, layers, folder, context.progress
+        )
+
+    return Stage(name, spec.folder_of(name), 1, ("teach", maker), inputs, build)
+
+
 AUGMENT = Stage(
     "augment", AUGMENTED, 1, (), _augment_inputs, _augment, wanted=lambda spec: spec.distil.augment is not None
 )

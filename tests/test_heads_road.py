@@ -1,4 +1,4 @@
-"""Every head goes the whole road: from rows to a bundle whose answers are the PyTorch student's."""
+"""Every head goes the whole road, a trimmed vocabulary on it: to a bundle whose answers are the PyTorch student's."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def road(request: pytest.FixtureRequest, teacher: Path, tmp_path_factory: pytest
             "teacher": {"model": str(teacher), "training": phase, "finetune": name != "embedding"},
             "student": {"kind": "tinybert", "layers": 1, "hidden_size": 24, "intermediate_size": 48},
             "distil": {"intermediate": None, "prediction": phase | taught},
+            "compress": [{"trim": {"coverage": 0.9}, "heal": {"prediction": {**phase, **taught, "epochs": 1}}}],
             "export": {"ort": [], "tflite": ["fp32"] if static else [], "lengths": [32], "tolerance": 40},
             "measure": {"lengths": [16], "threads": [1], "queries": 2, "warmup": 1},
         }
@@ -93,10 +94,10 @@ def road(request: pytest.FixtureRequest, teacher: Path, tmp_path_factory: pytest
 
 def pytorch(road: pipeline.Context, rows: list[Asked]) -> list[Any]:
     """What the saved student says, all sequences in one padded batch."""
-    model = heads.load(road.task.head, road.out / "student")
-    posed = [road.form.pose(row, road.encoder) for row in rows]
+    model = heads.load(road.task.head, road.student)
+    posed = [road.form.pose(row, road.encoder("student")) for row in rows]
     features = [row for one in posed for row in one.features]
-    return answers.said(posed, heads.answers(model, road.task.head, features, road.encoder.pad_id))
+    return answers.said(posed, heads.answers(model, road.task.head, features, road.encoder("student").pad_id))
 
 
 def same(found: list[Any], wanted: list[Any]) -> bool:
@@ -124,9 +125,9 @@ def test_every_artefact_is_proved_and_the_bundle_answers_as_pytorch_does(road: p
 
 def test_golden_examples_hold_every_sequence_of_a_row(road: pipeline.Context) -> None:
     examples = golden.read(road.out / "bundle" / "golden.jsonl")
-    dev = road.splits["dev"]
+    dev = road.splits("student")["dev"]
     for example in examples:
-        posed = road.form.pose(example.asked, road.encoder)
+        posed = road.form.pose(example.asked, road.encoder("student"))
         assert [one.features[:2] for one in example.sequences] == [row[:2] for row in posed.features]
         for one in example.sequences:
             assert one.answer.shape == road.bundle_card().shape(len(one.input_ids))

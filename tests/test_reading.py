@@ -238,13 +238,17 @@ def test_a_recipe_teaches_and_distils(tmp_path: Path) -> None:
         scores = context.results[stage]["scores"]["dev"]
         assert {"f1", "best_f1", "mood_accuracy", "score", "NoAns_f1"} <= set(scores)
         assert all(0 <= value <= 1 for value in scores.values())
-        assert context.task.score(context.outputs(folder)["dev"], context.splits["dev"]) == pytest.approx(scores)
+        assert context.task.score(context.outputs(folder)["dev"], context.splits(folder)["dev"]) == pytest.approx(
+            scores
+        )
         assert context.results[stage]["training"][-1]["epochs"][-1]["scores"]["score"] <= 1
     taught = context.results["teach"]
-    assert taught["tuned"] == pytest.approx(context.task.tune(context.outputs("teacher")["dev"], context.splits["dev"]))  # type: ignore[attr-defined]
+    assert taught["tuned"] == pytest.approx(
+        context.task.tune(context.outputs("teacher")["dev"], context.splits(folder)["dev"])
+    )  # type: ignore[attr-defined]
     model = heads.load("span", tmp_path / "run" / "student")
     assert model.config.num_labels == 2
     assert checkpoint.unique_parameters(model) < taught["parameters"]
     row = context.data.dev[1]
-    found = question_answering.answer(model, context.encoder, row.question, row.context, stride=4)
+    found = question_answering.answer(model, context.encoder("student"), row.question, row.context, stride=4)
     assert found.spans and row.context[found.spans[0].start : found.spans[0].end] == found.spans[0].text

@@ -1,0 +1,137 @@
+"""Steps of `compress`: each makes the student smaller, is healed, reused, and the bundle is of the last one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from attar import pipeline, stages
+from attar.compress import healing
+from attar.errors import AttarError, UsageError
+from attar.export.predict import Predictor
+from attar.recipe import Recipe
+from attar.recipe_file import parse
+from attar.tasks.encoding import Encoder
+from conftest import LABELS, SENTENCES, tiny_teacher
+from helpers import parallel, written
+from test_kinds import SLOTS
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification
+
+PHASE = {"epochs": 8, "learning_rate": 3e-3, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("steps")
+    tiny_teacher(folder / "teacher")
+    lines = [f"{SENTENCES[n % 8]} {SENTENCES[(n + 3) % 8]}\t{LABELS[n % 8 % 3]}\n" for n in range(32)]
+    written(folder / "rows.tsv", "text\tlabel\n" + "".join(lines))
+    return folder
+
+
+def spec(home: Path, *steps: dict[str, Any], **parts: Any) -> Recipe:
+    rows = {"path": str(home / "rows.tsv")}
+    values = {
+        "name": "steps",
+        "threads": 1,
+        "task": {"train": rows, "dev": rows, "max_length": 32},
+        "teacher": {"model": str(home / "teacher"), "training": PHASE},
+        "student": {"kind": "tinybert", "layers": 1},
+        "distil": {"intermediate": None, "prediction": PHASE},
+        "compress": list(steps),
+        "export": {"onnx": ["fp32"], "ort": [], "tflite": [], "tolerance": 40},
+        "measure": {"lengths": [16], "threads": [1], "queries": 2, "warmup": 1},
+    }
+    return Recipe.model_validate(values | parts)
+
+
+TRIM = {"trim": {"coverage": 0.8}, "heal": {"prediction": PHASE}}
+AGAIN = {"trim": {"pieces": 80}, "heal": None}
+
+
+def test_the_bundle_is_of_the_last_step(home: Path) -> None:
+    run = pipeline.run(spec(home, TRIM, AGAIN), home / "runs" / "both")
+    names = [stage["name"] for stage in run.stages]
+    assert names == ["teach", "distil", "1-trim", "2-trim", "export", "verify", "measure", "bundle"]
+    sizes = [run.results[stage]["parameters"] for stage in ("distil", "1-trim", "2-trim")]
+    assert sizes[0] > sizes[1] > sizes[2]
+    phases = [(one["stage"], one["phase"]) for name in ("1-trim", "2-trim") for one in run.results[name]["training"]]
+    assert phases == [("1-trim", "prediction")]  # the second was not healed
+    record = json.loads((run.out / "run.json").read_text("utf-8"))
+    files = {model["name"]: model for model in record["models"]}
+    assert (
+        files["student"]["parameters"] == sizes[-1] and files["student"]["file"] == "student-2-trim/model.safetensors"
+    )
+    assert files["teacher.onnx"]["status"] == files["model.onnx"]["status"] == "ok"  # each with its own pieces
+    ours, theirs = (Tokenizer.from_file(str(run.out / name / "tokenizer.json")) for name in ("bundle", "teacher"))
+    assert ours.get_vocab_size() == 80 < theirs.get_vocab_size()
+    model = AutoModelForSequenceClassification.from_pretrained(run.student).eval()
+    ids = torch.tensor([ours.encode(SENTENCES[0]).ids])
+    (found,) = Predictor(run.out / "bundle").predict([(SENTENCES[0],)])
+    shares = {model.config.id2label[n]: p for n, p in enumerate(model(ids).logits[0].softmax(0).tolist())}
+    assert dict(found.probabilities) == pytest.approx(shares, abs=1e-4)
+
+
+def test_steps_are_reused_and_what_follows_a_changed_one_is_made_again(home: Path) -> None:
+    first = pipeline.run(spec(home, TRIM, AGAIN), home / "runs" / "first", until="2-trim")
+    other = pipeline.run(spec(home, TRIM, AGAIN | {"trim": {"pieces": 85}}), home / "runs" / "other", until="2-trim")
+    assert [stage["reused"] for stage in other.stages] == [True, True, True, False]
+    bare = pipeline.run(spec(home), home / "runs" / "bare", until="distil")
+    assert bare.keys["distil"] == first.keys["distil"]
+    exports = [stages.of(one.recipe)[-4].needs for one in (first, bare)]
+    assert exports == [("teach", "distil", "2-trim"), ("teach", "distil")]
+
+
+def test_healing_teaches_again_what_the_trimming_took(home: Path) -> None:
+    healed = pipeline.run(spec(home, TRIM), home / "runs" / "healed", until="1-trim")
+    bare = pipeline.run(spec(home, TRIM | {"heal": None}), home / "runs" / "unhealed", until="1-trim")
+    losses = [epoch["losses"]["soft"] for epoch in healed.results["1-trim"]["training"][0]["epochs"]]
+    assert losses[-1] < losses[0]
+    ours, theirs = (dict(run_weights(run.student)) for run in (healed, bare))
+    assert any(not torch.equal(ours[name], weight) for name, weight in theirs.items())
+
+
+def run_weights(folder: Path) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(folder).named_parameters()
+
+
+def test_pieces_and_layers_are_compared_on_rows_that_both_read_in_step(home: Path) -> None:
+    inside = {"trim": {"coverage": 0.96}, "heal": {"intermediate": PHASE, "prediction": PHASE}}
+    run = pipeline.run(spec(home, inside), home / "runs" / "inside", until="1-trim")
+    (remark,) = [line for line in run.results["1-trim"]["remarks"] if "healed on" in line]
+    encoders = [Encoder(run.folder(role) / "tokenizer.json", 32) for role in ("student", "teacher")]
+    ours, theirs = (run.task.encode(run.data.train, encoder) for encoder in encoders)
+    lengths = [[len(row.input_ids) for row in encoded.features] for encoded in (ours, theirs)]
+    kept = [n for n, (one, other) in enumerate(zip(*lengths, strict=True)) if one == other]
+    assert f"healed on {len(kept)} of 32" in remark and 0 < len(kept) < 32
+    found = healing.in_step(ours, theirs, "1-trim")
+    for encoded, kept_of in zip(found, (ours, theirs), strict=True):
+        np.testing.assert_array_equal(encoded.lengths, np.array(kept_of.lengths)[kept])
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ("[{trim: {coverage: 1.5}}]", "compress.0.trim.coverage"),
+        ("[{}]", "a step is one of"),
+        ("[{trim: {pieces: 5}}]", "5 pieces were asked for, and special pieces and characters are"),
+    ],
+)
+def test_what_cannot_be_is_one_line(home: Path, steps: str, words: str) -> None:
+    with pytest.raises((AttarError, UsageError)) as caught:
+        values = spec(home).model_dump(mode="json") | {"compress": yaml.safe_load(steps)}
+        pipeline.run(parse(values), home / "runs" / "wrong", until="1-trim")
+    assert words in caught.value.line() and "\n" not in caught.value.line()
+
+
+def test_tokens_are_healed_too(tmp_path: Path, home: Path) -> None:
+    rows = parallel(tmp_path, "train", SLOTS * 2)
+    task = {"kind": "token_classification", "train": rows, "dev": rows, "max_length": 32}
+    run = pipeline.run(spec(home, TRIM, task=task), tmp_path / "run", until="1-trim")
+    assert run.results["1-trim"]["trim"]["coverage"] >= 0.8
