@@ -31,13 +31,13 @@ FAMILIES = tuple(CONFIGS)
 ENCODERS = ("bert", "distilbert", "albert")
 
 
-def small(family: str = "bert", head: heads.Purpose = "sequence", **sizes: Any) -> PreTrainedModel:
+def small(family: str = "bert", head: heads.Purpose = "sequence", noise: float = 0.2, **sizes: Any) -> PreTrainedModel:
     """A model whose weights, biases and norms too, all differ."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = heads.create(head, CONFIGS[family](num_labels=LABELS.get(head, 3), **sizes)).eval()
         for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape) * 0.2)
+            parameter.add_(torch.randn(parameter.shape) * noise)
     return model
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from attar import recipe
-from attar.compress import factorizing
+from attar.compress import factorizing, trimming
 from attar.errors import UsageError
 from attar.teachers import checkpoint, compact, heads
 from hypothesis import given
@@ -63,6 +63,16 @@ def test_the_embedding_learns_and_can_be_frozen() -> None:
     assert words.table.weight.requires_grad and words.project.weight.requires_grad
     checkpoint.freeze_embeddings(found, True)
     assert not words.table.weight.requires_grad
+
+
+def test_trimming_goes_before_or_after(tmp_path: Path) -> None:
+    kept = list(range(0, 60, 2))
+    found = trimming.trim(factorizing.factorize(small(), recipe.Factorize(rank=7)), kept)
+    whole = factorizing.factorize(small(), recipe.Factorize(rank=7))
+    again: Any = heads.load("sequence", saved(found, tmp_path)).eval()
+    assert torch.equal(again.get_input_embeddings()(torch.arange(30)), whole.get_input_embeddings()(torch.tensor(kept)))
+    before = factorizing.factorize(trimming.trim(small(), kept), recipe.Factorize(rank=7))
+    assert compact.shape(before) == compact.shape(again)
 
 
 def test_wrong_factorizing() -> None:
