@@ -146,12 +146,14 @@ def layer_losses(
         errors = [losses.hidden_error(model.carry(student.hidden[s], s), teacher.hidden[t], mask) for s, t in mapped]
         found["hidden"] = plan.hidden * torch.stack(errors).sum()
     if plan.attention:
-        errors = [losses.attention_error(student.scores[s], teacher.scores[t], mask) for s, t in mapped]
+        pairs = [(student.scores[s], teacher.scores[t]) for s, t in mapped]
+        # The teacher's are pooled to the heads of most layers; a layer that was cut may have fewer.
+        errors = [losses.attention_error(s, losses.pool_heads(t, s.shape[1]), mask) for s, t in pairs]
         found["attention"] = plan.attention * torch.stack(errors).sum()
     if plan.relations:
         ours, theirs = student.vectors[last], teacher.vectors[plan.relation_layer or top]
-        large, small = layout.shape(pair.teacher), layout.shape(pair.student)
-        heads = relation_heads(plan.relation_heads, large.heads, large.hidden, small.hidden)
+        wide, narrow = (vectors.shape[2] * vectors.shape[4] for vectors in (theirs, ours))
+        heads = relation_heads(plan.relation_heads, layout.shape(pair.teacher).heads, wide, narrow)
         found["relations"] = plan.relations * relation_error(ours, theirs, mask, plan.relation_kinds, heads)
     if plan.patient:
         of_student = [model.carry(student.hidden[s][:, 0], s) for s, _ in mapped[:-1]]

@@ -125,14 +125,19 @@ def trim(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
 
     Raises `AttarError` where the embeddings have no row for a piece.
     """
-    table = model.get_input_embeddings()
+    words: Any = model.get_input_embeddings()
+    table = getattr(words, "table", words)  # of a factorized embedding the part that has rows
     rows = torch.tensor(kept)
     if int(rows.max()) >= table.num_embeddings:
         raise AttarError(f"the embeddings have {table.num_embeddings:,} rows, and piece {int(rows.max())} none")
     trimmed = copy.deepcopy(model)
     new = {old: number for number, old in enumerate(kept)}
     output = trimmed.get_output_embeddings()
-    trimmed.set_input_embeddings(_rows(table, rows, new.get(table.padding_idx)))
+    fewer = _rows(table, rows, new.get(table.padding_idx))
+    if table is words:
+        trimmed.set_input_embeddings(fewer)
+    else:
+        trimmed.get_input_embeddings().table = fewer
     if output is not None:
         smaller = nn.Linear(output.in_features, len(kept), bias=output.bias is not None)
         smaller.weight = nn.Parameter(output.weight.detach()[rows].clone())

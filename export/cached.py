@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from ..errors import AttarError
-from ..teachers import checkpoint
+from ..teachers import checkpoint, compact
 from . import onnx
 from .manifest import Input, LanguageCard
 from .wrapper import MASKED
@@ -78,11 +78,14 @@ def export_fp32(model_folder: Path, out: Path) -> list[Input]:
 
 def describe(model: PreTrainedModel, end_id: int | None) -> LanguageCard:
     """What a device must know of the model to run it."""
-    config = model.config
+    config, shape = model.config, compact.shape(model)
+    if len({heads for heads, _ in shape.layers}) > 1:
+        what = "the layers have different numbers of heads, and the cache of a device has one"
+        raise AttarError(what, where="export", fix="prune with `scope: layer`")
     return LanguageCard(
         layers=config.n_layer,
-        heads=config.n_head,
-        width=config.n_embd // config.n_head,
+        heads=shape.layers[0][0],
+        width=shape.head_size,
         positions=checkpoint.positions(config),
         end_id=end_id,
     )

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..errors import AttarError
 from ..files import write_bytes
 from ..tasks.task import Head
-from . import wrapper
+from . import single_copies, wrapper
 from .manifest import Input
 
 
@@ -45,6 +45,7 @@ def export_fp32(model_folder: Path, out: Path, length: int, head: Head = "sequen
     """
     module = wrapper.load(model_folder, head)
     module.check_length(length, where=str(model_folder))
+    single_copies.keep_norms_apart(module.model)
     example = module.example(batch=1, length=length, dtype=torch.int32)
     try:
         with wrapper.quiet(), tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from torch import nn
 from ..errors import AttarError
 from ..files import write_bytes
 from ..tasks.task import Head
-from . import wrapper
+from . import single_copies, wrapper
 from .manifest import Input
 
 OPSET = 18
@@ -60,7 +60,9 @@ def write(
             )
             assert program is not None  # only the old exporter gives None
             _strip(program.model)
-            data = _serialize(program.model_proto)
+            proto = program.model_proto
+            single_copies.fold_transposes(proto)
+            data = _serialize(proto)
     except Exception as error:
         raise AttarError(f"the ONNX export failed: {wrapper.first_line(error)}", where=where) from error
     write_bytes(out, data)

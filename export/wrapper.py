@@ -48,7 +48,7 @@ class Exportable(nn.Module):
         self.model = model
         self.head = head
         self.names = checkpoint.takes(model)
-        self.causal = model.config.model_type in checkpoint.DECODERS
+        self.causal = layout.kind(model.config) in checkpoint.DECODERS
         layout.encoder(model).register_forward_pre_hook(_causal if self.causal else _masked, with_kwargs=True)
         self.eval()
 

@@ -16,6 +16,7 @@ from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherC
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
 from .run import Budget, Export, Measure, Recipe, dump, schema
+from .steps import Factorize, Prune, Share
 from .task import (
     BY_ROWS,
     FORMATS,
@@ -50,6 +51,7 @@ __all__ = [
     "Distil",
     "Distinct",
     "Export",
+    "Factorize",
     "Files",
     "Format",
     "Fuse",
@@ -71,7 +73,9 @@ __all__ = [
     "Prediction",
     "Pretrain",
     "Pretraining",
+    "Prune",
     "Recipe",
+    "Share",
     "Sharing",
     "Some",
     "Split",

@@ -32,7 +32,7 @@ def build(
 
     Raises `UsageError` where the kind is no student of the teacher's family.
     """
-    kind = teacher.config.model_type
+    kind = layout.kind(teacher.config)
     decoder = kind in checkpoint.DECODERS
     if decoder != (spec.kind in OF_DECODERS):
         fix = "set student.kind: distilgpt" if decoder else f"use one of {', '.join(checkpoint.DECODERS)}"

@@ -59,7 +59,7 @@ def parts(model: PreTrainedModel) -> tuple[nn.Linear | None, nn.Linear | None]:
         dense = model.sequence_summary.summary
     pooler = getattr(layout.encoder(model), "pooler", None)
     if dense is None and pooler is not None:
-        dense = pooler.dense
+        dense = getattr(pooler, "dense", pooler)  # ALBERT's is the layer itself
     return dense if isinstance(dense, nn.Linear) else None, head if isinstance(head, nn.Linear) else None
 
 

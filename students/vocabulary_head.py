@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..teachers import layout
+
 ROBERTA = ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")
 PLACES = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
@@ -33,7 +35,7 @@ class Parts(NamedTuple):
 
 def parts(model: PreTrainedModel) -> Parts | None:
     """Where a model keeps its masked-LM head, if it has one."""
-    dense, norm, bias = PLACES.get(model.config.model_type, ("", "", ""))
+    dense, norm, bias = PLACES.get(layout.kind(model.config), ("", "", ""))
     if not dense or not hasattr(model, dense.partition(".")[0]):
         return None
     return Parts(model.get_submodule(dense), model.get_submodule(norm), model.get_parameter(bias))

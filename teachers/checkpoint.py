@@ -83,7 +83,7 @@ def read(
     Raises `AttarError` where the family is not one of `families`, the files do not load, or other weights are missing.
     """
     config = _config(source, **options)
-    if config.model_type not in families:
+    if layout.kind(config) not in families:
         what = f"the model type {config.model_type!r} is not one of {', '.join(families)}"
         raise AttarError(what, where=str(source))
     try:
@@ -97,7 +97,8 @@ def read(
             dtype=torch.float32,
         )
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
-        raise AttarError(f"the model does not load: {error}", where=str(source)) from None
+        what = error.what if isinstance(error, AttarError) else f"the model does not load: {error}"
+        raise AttarError(what, where=str(source)) from None
     # What a checkpoint lacks, or has in another shape, the library has filled with random numbers.
     unfit = {name: (tuple(found), tuple(wanted)) for name, found, wanted in report["mismatched_keys"]}
     lacking = sharing.restore(model, {*report["missing_keys"], *unfit})
@@ -135,8 +136,8 @@ def load(
 
 
 def family(source: Path | str) -> str:
-    """The model type that the checkpoint's configuration states."""
-    return str(_config(source).model_type)
+    """The family that the checkpoint's configuration states."""
+    return layout.kind(_config(source))
 
 
 def classes(source: Path | str) -> list[str]:

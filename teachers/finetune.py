@@ -12,7 +12,7 @@ from .. import training
 from ..errors import AttarError
 from ..recipe import Optimization
 from ..tasks.task import Encoded, Task
-from . import checkpoint, gpt_transfer, heads
+from . import checkpoint, gpt_transfer, heads, layout
 
 
 def finetune(
@@ -34,7 +34,7 @@ def finetune(
     beside the task (equation 5). An encoder has none.
     """
     check_length(model, train, dev)
-    decoder = model.config.model_type in checkpoint.DECODERS
+    decoder = layout.kind(model.config) in checkpoint.DECODERS
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         batch = train.batch(rows, pad_id)

@@ -55,6 +55,7 @@ FAMILIES = {
     "xlm-roberta": Family("encoder.layer", BERT_LAYER),
     "distilbert": Family("transformer.layer", DISTILBERT_LAYER),
 }
+COMPACT = "attar_"  # what the model types of `compact` begin with
 Weights = dict[str, Tensor]
 
 
@@ -76,19 +77,24 @@ def encoder(model: PreTrainedModel) -> Any:
     return model.base_model
 
 
+def kind(config: Any) -> str:
+    """The family of a configuration, which a compact model (`compact`) shares with the stock one it was cut from."""
+    return str(config.model_type).removeprefix(COMPACT)
+
+
 def family(model: PreTrainedModel) -> Family:
     """The model's layout; ALBERT's shared layers and decoders have none here."""
-    kind = model.config.model_type
-    if kind not in FAMILIES:
-        raise AttarError(f"a student cannot be made from a {kind} teacher", fix=f"use one of {', '.join(FAMILIES)}")
-    return FAMILIES[kind]
+    name = kind(model.config)
+    if name not in FAMILIES:
+        raise AttarError(f"a student cannot be made from a {name} teacher", fix=f"use one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
 
 
-def layers(model: PreTrainedModel) -> list[nn.Module]:
+def layers(model: PreTrainedModel) -> nn.ModuleList:
     """The layers in the order they run; ALBERT's run several times each."""
     others = {"albert": "encoder.albert_layer_groups", "gpt2": "h", "openai-gpt": "h"}
-    place = others.get(model.config.model_type) or family(model).layers
-    return list(encoder(model).get_submodule(place))
+    found: nn.ModuleList = encoder(model).get_submodule(others.get(kind(model.config)) or family(model).layers)
+    return found
 
 
 def linear(model: PreTrainedModel, layer: int, name: str) -> nn.Module:
@@ -97,11 +103,11 @@ def linear(model: PreTrainedModel, layer: int, name: str) -> nn.Module:
 
 
 def shape(model: PreTrainedModel) -> Shape:
-    """The model's sizes, whatever its config calls them."""
+    """The model's sizes, whatever its config calls them; of uneven layers the most heads and neurons."""
     config = model.config
-    if config.model_type == "distilbert":
+    if kind(config) == "distilbert":
         sizes = (config.n_layers, config.dim, config.n_heads, config.hidden_dim)
-    elif config.model_type in ("gpt2", "openai-gpt"):
+    elif kind(config) in ("gpt2", "openai-gpt"):
         inner = getattr(config, "n_inner", None) or 4 * config.n_embd
         sizes = (config.n_layer, config.n_embd, config.n_head, inner)
     else:
@@ -118,7 +124,7 @@ def activation(model: PreTrainedModel) -> str:
 
 def position_offset(config: Any) -> int:
     """Where position 0 stands in the table: RoBERTa's starts after its padding index."""
-    return config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta") else 0
+    return config.pad_token_id + 1 if kind(config) in ("roberta", "xlm-roberta") else 0
 
 
 def _places(model: PreTrainedModel) -> dict[str, str]:
@@ -139,7 +145,11 @@ def read(model: PreTrainedModel) -> Weights:
     """Copies of the encoder's weights under common names."""
     if hasattr(encoder(model), "embeddings_project"):
         raise AttarError("a teacher with factorized embeddings cannot start a student", fix="set student.start: random")
-    found = dict(encoder(model).named_parameters())
+    if model.config.model_type.startswith(COMPACT):
+        raise AttarError(
+            "a teacher with layers of several shapes cannot start a student", fix="set student.start: random"
+        )
+    found = dict(encoder(model).named_parameters(remove_duplicate=False))
     weights = {name: found[place].detach().clone() for name, place in _places(model).items()}
     weights["position"] = weights["position"][position_offset(model.config) :]
     return weights

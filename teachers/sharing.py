@@ -31,7 +31,7 @@ def share(model: PreTrainedModel, part: Part, group: int | None = None) -> None:
     The choice is written into the configuration and so into the checkpoint. Raises `UsageError` for an unknown part
     or a group that no two layers make.
     """
-    kind = model.config.model_type
+    kind = layout.kind(model.config)
     if kind not in layout.FAMILIES:
         raise UsageError(
             f"the layers of {kind} cannot be shared", where="sharing", fix=f"use one of {', '.join(layout.FAMILIES)}"
@@ -50,13 +50,13 @@ def share(model: PreTrainedModel, part: Part, group: int | None = None) -> None:
 
 def tie(model: PreTrainedModel) -> dict[str, str]:
     """Tie what the configuration says is shared; gives each tied name with the name whose Parameter it holds."""
-    pairs = dict(_pairs(model))
-    for name, source in pairs.items():
+    tied = dict(pairs(model))
+    for name, source in tied.items():
         place, _, last = name.rpartition(".")
         setattr(model.get_submodule(place), last, model.get_parameter(source))
     # `save_pretrained` writes a tensor once only where it is told that the names are tied on purpose.
-    model._tied_weights_keys = dict(type(model)._tied_weights_keys or {}) | pairs
-    return pairs
+    model._tied_weights_keys = dict(type(model)._tied_weights_keys or {}) | tied
+    return tied
 
 
 def restore(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:
@@ -68,7 +68,7 @@ def restore(model: PreTrainedModel, missing: Iterable[str]) -> list[str]:
 
 def unshare(model: PreTrainedModel) -> None:
     """Give every layer weights of its own, equal to those it shared."""
-    for name in dict(_pairs(model)):
+    for name in dict(pairs(model)):
         place, _, last = name.rpartition(".")
         weight = model.get_parameter(name)
         copy = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
@@ -78,7 +78,7 @@ def unshare(model: PreTrainedModel) -> None:
         delattr(model.config, FIELD)
 
 
-def _pairs(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
+def pairs(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
     """Each tied name and the name of the Parameter it holds, as the configuration says."""
     choice = getattr(model.config, FIELD, None)
     if not choice:

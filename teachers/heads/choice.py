@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForMultipleChoice, PreTrainedModel
 
 from ...tasks.task import Batch
-from .. import checkpoint
+from .. import checkpoint, layout
 from . import sequence
 
 STOCK = AutoModelForMultipleChoice
@@ -24,7 +24,7 @@ STOCK = AutoModelForMultipleChoice
 
 def logits(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor:
     """The score of each pair, shape (pairs, 1)."""
-    if model.config.model_type in checkpoint.DECODERS:  # GPT-1's form of it: a classifier of one output
+    if layout.kind(model.config) in checkpoint.DECODERS:  # GPT-1's form of it: a classifier of one output
         return sequence.logits(model, inputs)
     result: Tensor = model(**{name: tensor.unsqueeze(1) for name, tensor in inputs.items()}).logits
     return result

@@ -1,0 +1,175 @@
+"""Structured pruning: attention heads, feed-forward neurons, hidden units and whole layers are cut out of a student.
+
+- `goals` states the sizes after each of the recipe's steps, and `cut` takes a student to one of them, so that a caller
+  heals in between: `for goal in goals(student, spec): student = heal(cut(student, goal, spec, evidence))`.
+- What is chosen: `importance`. What goes with it: `dependencies`. What holds the rest: the stock class where that can,
+  else a compact model (`teachers.compact`); both reload, and their weights are those that were kept, unchanged.
+- Every layer keeps a head and a neuron, whatever the ratios.
+- Across layers (`scope: global`) Taylor scores are compared as they are, for all are changes of one loss; norms and
+  energies relative to their layer's mean.
+- ALBERT's depth is how often its layers run: whole layers save time and no bytes there, and no measure tells the runs
+  apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .. import recipe
+from ..errors import UsageError
+from ..teachers import compact, layout, sharing
+from ..teachers.blocks import Block, blocks
+from . import importance
+from .dependencies import Dependencies
+from .evidence import Evidence
+from .plain import joined, plain
+from .units import READERS, Scores, owners
+
+Counts = tuple[int, ...] | int  # of each layer with weights of its own, or of all together
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The sizes that a student is to have."""
+
+    layers: int  # as they run
+    hidden: int
+    heads: Counts
+    neurons: Counts
+
+
+def goals(model: PreTrainedModel, spec: recipe.Prune) -> list[Goal]:
+    """The sizes after each step, each cutting as much as the others; the last ones are those of the ratios.
+
+    Raises `UsageError` for a ratio that leaves nothing.
+    """
+    shape, own = compact.shape(model), blocks(model)
+    heads = [block.heads for block in owners(own, READERS["heads"])]
+    neurons = [block.neurons for block in owners(own, READERS["neurons"])]
+    found = []
+    for step in range(1, spec.steps + 1):
+        part = step / spec.steps
+        layers = _left(shape.depth, spec.layers * part, "layers")
+        among = layers / shape.depth if len(own) > 1 and shape.depth == len(own) else 1.0
+        found.append(
+            Goal(
+                layers,
+                _left(shape.hidden, spec.hidden * part, "hidden"),
+                _counts(heads, spec.heads * part, spec.scope, among, "heads"),
+                _counts(neurons, spec.ffn * part, spec.scope, among, "ffn"),
+            )
+        )
+    return found
+
+
+def _left(count: int, ratio: float, name: str) -> int:
+    left = round(count * (1 - ratio))
+    if left < 1:
+        raise UsageError(f"{ratio} of {count} leaves nothing", where=f"prune.{name}", fix="cut less")
+    return left
+
+
+def _counts(counts: list[int], ratio: float, scope: str, among: float, name: str) -> Counts:
+    """What is left of each, or of all of the share `among` of the layers that stay."""
+    if scope == "layer":
+        return tuple(_left(count, ratio, name) for count in counts)
+    return max(_left(round(sum(counts) * among), ratio, name), round(len(counts) * among))
+
+
+def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Evidence) -> PreTrainedModel:
+    """A student of the goal's sizes, with the weights of `model` that matter most by the spec's importance.
+
+    `model` stays as it is. Raises `UsageError` for a goal that the model is below already, or whose layers are not its.
+    """
+    work = plain(model)
+    scores = importance.measure(work, spec.importance, evidence)
+    shared = getattr(model.config, sharing.FIELD, None)
+    if goal.layers != layout.shape(model).layers:
+        shared = _drop_layers(work, goal.layers, scores, shared)
+    _cut_units(work, goal, scores, comparable=spec.importance == "taylor")
+    own = blocks(work)
+    sizes = tuple((block.heads, block.neurons) for block in own)
+    return compact.filled(
+        model, joined(work), hidden=goal.hidden, depth=goal.layers, layers=sizes, shared=shared
+    ).requires_grad_(True)
+
+
+def _drop_layers(
+    work: PreTrainedModel, left: int, scores: Scores, shared: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Leave the layers that matter most, in their order; gives what of them is still shared."""
+    depth, where, modules = layout.shape(work).layers, "prune.layers", layout.layers(work)
+    if left > depth:
+        raise UsageError(f"the student has {depth} layers and not {left}", where=where)
+    if layout.kind(work.config) == "albert":
+        if left % len(modules):
+            what = f"{len(modules)} groups of layers cannot run {left} layers"
+            raise UsageError(what, where=where, fix=f"leave a multiple of {len(modules)}")
+        return shared
+    if shared and shared["group"] != depth:
+        raise UsageError("layers that share in groups cannot be cut", where=where, fix="prune them before `share`")
+    before = blocks(work)
+    for number in sorted(scores.layers.argsort()[: depth - left].tolist(), reverse=True):
+        del modules[number]
+    for kind, found in (("heads", scores.heads), ("neurons", scores.neurons)):
+        stay = {block.get(READERS[kind]) for block in blocks(work)}
+        known = zip(owners(before, READERS[kind]), list(found), strict=True)
+        found[:] = [score for block, score in known if block.get(READERS[kind]) in stay]
+    return shared | {"group": left} if shared and left > 1 else None
+
+
+def _cut_units(work: PreTrainedModel, goal: Goal, scores: Scores, comparable: bool) -> None:
+    """Cut heads, neurons and hidden units of a model whose layers are those that stay."""
+    graph, own = Dependencies(work), blocks(work)
+    for block, stay in _chosen(owners(own, READERS["heads"]), scores.heads, goal.heads, "heads", comparable):
+        size = block.head_size
+        channels = torch.arange(size * block.heads).view(-1, size)
+        graph.cut(block.get("query"), channels[~stay].flatten().tolist())
+    for block, stay in _chosen(owners(own, READERS["neurons"]), scores.neurons, goal.neurons, "ffn", comparable):
+        graph.cut(block.get("up"), (~stay).nonzero().flatten().tolist())
+    hidden = len(scores.hidden)
+    if goal.hidden > hidden:
+        raise UsageError(f"the student is {hidden} wide and not {goal.hidden}", where="prune.hidden")
+    dropped = sorted(scores.hidden.argsort()[: hidden - goal.hidden].tolist())
+    for module in graph.hidden:
+        graph.cut(module, dropped)
+
+
+def _chosen(
+    own: Sequence[Block], scores: list[Tensor], counts: Counts, name: str, comparable: bool
+) -> list[tuple[Block, Tensor]]:
+    """Each layer with which of its units stay, (units,) of bool."""
+    where = f"prune.{name}"
+    if isinstance(counts, int):
+        if not comparable:
+            scores = [score / score.mean() for score in scores]
+        stay = most(scores, counts, where)
+    else:
+        if len(set(counts)) > 1 and len(counts) != len(scores):
+            what = "layers of several sizes are cut, and whole layers with them"
+            raise UsageError(what, where=where, fix="cut whole layers in a step of their own")
+        stay = [most([score], count, where)[0] for score, count in zip(scores, counts[: len(scores)], strict=True)]
+    return list(zip(own, stay, strict=True))
+
+
+def most(scores: list[Tensor], count: int, where: str = "") -> list[Tensor]:
+    """Which units stay, bool of the scores' shapes: the best of each layer, and then the best of all, `count` together.
+
+    Raises `UsageError` where there are fewer units than that.
+    """
+    every = torch.cat([score.double() for score in scores])
+    if not len(scores) <= count <= len(every):
+        raise UsageError(f"{count} of {len(every)} in {len(scores)} layers cannot stay", where=where)
+    first, order = 0, every.clone()
+    for score in scores:
+        order[first + int(score.argmax())] = torch.inf
+        first += len(score)
+    stay = torch.zeros(len(every), dtype=torch.bool)
+    stay[order.topk(count).indices.cpu()] = True
+    return list(torch.split(stay, [len(score) for score in scores]))
