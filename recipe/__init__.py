@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 from .augment import Augment
+from .export import Calibration, Export, Int4, Mixed, Processor
 from .general import General
 from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
 from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherCache
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
-from .run import Budget, Export, Measure, Recipe, dump, schema
+from .run import Budget, Measure, Recipe, dump, schema
 from .task import (
     BY_ROWS,
     FORMATS,
@@ -44,6 +45,7 @@ __all__ = [
     "AsQuestion",
     "Augment",
     "Budget",
+    "Calibration",
     "Columns",
     "Corpus",
     "Distil",
@@ -55,11 +57,13 @@ __all__ = [
     "General",
     "Graph",
     "GraphFiles",
+    "Int4",
     "Intermediate",
     "Knowledge",
     "MaskedText",
     "Measure",
     "Metric",
+    "Mixed",
     "Mixture",
     "Optimization",
     "Part",
@@ -69,6 +73,7 @@ __all__ = [
     "Prediction",
     "Pretrain",
     "Pretraining",
+    "Processor",
     "Recipe",
     "Sharing",
     "Some",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from attar.compress import quantization
+from attar.compress import litert_quantization, quantization
 from attar.errors import AttarError
 from attar.export import litert, onnx, ort_format, parity, sizes
 from attar.export.manifest import Input
@@ -138,8 +138,8 @@ def _make(family: str, folder: Path) -> None:
     told = {form: [one.model_dump() for one in ones] for form, ones in inputs.items()}
     _inputs_of(folder).write_text(json.dumps(told), "utf-8")
     quantization.onnx_dynamic_int8(folder / "fp32.onnx", folder / "int8.onnx")
-    quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-litert.tflite", "litert")
-    quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-old.tflite", "tflite-runtime")
+    litert_quantization.dynamic_int8(folder / "fp32.tflite", folder / "int8-litert.tflite", "litert")
+    litert_quantization.dynamic_int8(folder / "fp32.tflite", folder / "int8-old.tflite", "tflite-runtime")
     ort_format.convert(folder / "fp32.onnx", folder / "fp32.ort")
     ort_format.convert(folder / "int8.onnx", folder / "int8.ort")
 
