@@ -59,7 +59,8 @@ def unpack(packed: Packed, inputs: int) -> npt.NDArray[np.float32]:
 
 def _halves(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The two halves of each byte, one after the other along the last axis."""
-    return np.stack([data & 15, data >> 4], axis=-1).reshape(*data.shape[:-1], -1)
+    both: npt.NDArray[np.uint8] = np.stack([data & 15, data >> 4], axis=-1)
+    return both.reshape(*data.shape[:-1], -1)
 
 
 def rounded(matrix: npt.NDArray[np.float32], block: int, *, table: bool) -> npt.NDArray[np.float32]:
@@ -88,7 +89,7 @@ def onnx_int4(fp32: Path, out: Path, block: int, wide: Collection[str], preset: 
         for one in narrow:
             if one.table:
                 _lookups(model.graph, one, block)
-        data = graphs.save(model, fp32)
+        data = graphs.save(model)
     except AttarError:
         raise
     except Exception as error:

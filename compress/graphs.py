@@ -102,7 +102,11 @@ def matrices(model: Any) -> list[Matrix]:
         if place is not None and len(shapes.get(node.input[place], ())) == 2:
             readers.setdefault(node.input[place], []).append(node)
     biases = {
-        node.input[0]: name for node in model.graph.node if node.op_type == "Add" for name in node.input if name in shapes
+        node.input[0]: name
+        for node in model.graph.node
+        if node.op_type == "Add"
+        for name in node.input
+        if name in shapes
     }
     found = []
     for name, nodes in readers.items():
@@ -114,8 +118,8 @@ def matrices(model: Any) -> list[Matrix]:
     return found
 
 
-def save(model: Any, where: Path) -> bytes:
-    """The bytes of a quantized model without what the runtime infers itself; raises `AttarError` for a bad graph."""
+def save(model: Any) -> bytes:
+    """The bytes of a quantized model without what the runtime infers itself; raises for a bad graph."""
     import onnx
 
     del model.graph.value_info[:]

@@ -30,13 +30,14 @@ def onnx_fp16(fp32: Path, out: Path) -> None:
                 continue
             name, values = tensor.name, numpy_helper.to_array(tensor)
             if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
-                raise AttarError(f"a weight of {name} is beyond float16's {np.finfo(np.float16).max:g}", str(fp32))
+                what = f"a weight of {name} is beyond float16's largest, {np.finfo(np.float16).max:g}"
+                raise AttarError(what, where=str(fp32), fix="leave fp16 out of the export")
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
             casts.append(helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=graphs.FLOAT32))
         nodes = [*casts, *model.graph.node]
         del model.graph.node[:]
         model.graph.node.extend(nodes)
-        data = graphs.save(model, fp32)
+        data = graphs.save(model)
     except AttarError:
         raise
     except Exception as error:

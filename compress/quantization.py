@@ -35,7 +35,7 @@ def onnx_dynamic_int8(fp32: Path, out: Path, preset: Preset = "any-cpu") -> None
     """Write the int8 form of a float32 ONNX file: matrix products and embeddings."""
     model = graphs.load(fp32)
     try:
-        data = graphs.save(dynamic(model, preset), fp32)
+        data = graphs.save(dynamic(model, preset))
     except Exception as error:
         raise AttarError(f"the int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
     write_bytes(out, data)

@@ -1,11 +1,11 @@
 """Mixed precision: which matrices bear 4 bits, and which stay in 8.
 
-- The damage of a matrix is measured alone: all else float32, the matrix rounded to 4 bits, on calibration rows. It is the
-  noise that reaches the logits, as a share of their own variance: 1 / SQNR of Pandey et al. 2023, "A Practical Mixed
-  Precision Algorithm for Post-Training Quantization" (arXiv:2302.05397), section 3.2, measured at the output. Unlike a
-  divergence of answers it is there for every head, and independent noises add up.
-- The most damage for each weight that is widened comes first (theirs: the best ratio of accuracy to cost), until a share
-  of the weights is wide, or what is left of the noise is small enough.
+- The damage of a matrix is measured alone: all else float32, the matrix rounded to 4 bits, on calibration rows. It is
+  the noise that reaches the logits, as a share of their own variance: 1 / SQNR at the network's output, by which Pandey
+  et al. 2023 rank layers ("A Practical Mixed Precision Algorithm for Post-Training Quantization", arXiv:2302.05397).
+  Unlike a divergence of answers it is there for every head, and independent noises add up.
+- The most damage for each weight comes first, until a share of the weights is wide, or what is left of the noise is
+  small enough.
 - One session for all matrices: an initializer that is also an input can be given another value in each call.
 """
 
@@ -48,7 +48,7 @@ def measure(fp32: Path, rows: Sequence[Features], block: int, pad_id: int = 0) -
     check_rows(model, rows, str(fp32))
     found = graphs.matrices(model)
     weights = {one.name: one for one in model.graph.initializer}
-    inputs = [name for name in (value.name for value in model.graph.input)]
+    inputs = [value.name for value in model.graph.input]
     for one in found:
         shape = list(weights[one.name].dims)
         model.graph.input.append(helper.make_tensor_value_info(one.name, graphs.FLOAT32, shape))
@@ -80,8 +80,8 @@ def _logits(session: Any, feeds: Sequence[dict[str, Any]], weights: dict[str, An
 def choose(found: Sequence[Sensitivity], share: float, noise: float | None = None) -> list[Sensitivity]:
     """The same, with those marked `wide` that stay in 8 bits.
 
-    At most `share` of all weights is wide; where `noise` is given, no more than brings the sum of the others' noise down
-    to it.
+    At most `share` of all weights is wide; where `noise` is given, no more than brings the sum of the others' noise
+    down to it.
     """
     room, left = share * sum(one.elements for one in found), sum(one.noise for one in found)
     wide: set[str] = set()

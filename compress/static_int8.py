@@ -1,13 +1,15 @@
 """int8 by static quantization: the ranges of activations are found once, on rows of the task, and stored in the file.
 
 - Only what multiplies by weights is int8: its input has one scale, its weights one for each output, and its result is
-  float32. Softmax, layer norm, GELU and the products of two activations stay float: their ranges are wide and long-tailed
-  (the mask alone spans 1e4), and quantizing them, too, is what ruins accuracy.
+  float32. Softmax, layer norm, GELU and the products of two activations stay float: their ranges are wide and
+  long-tailed (the mask alone spans 1e4), and quantizing them, too, is what ruins accuracy. So no smaller constant of
+  the mask is needed, nor an equalization of activations, which a post-norm layer could not fold away: what it would be
+  folded into also feeds the residual sum.
 - ONNX, in QDQ form; ONNX Runtime fuses each triple into one integer product. Embeddings are int8 with one scale.
 - Calibration rows are read in small batches, padded to the longest of each, as the task's rows are in training: what
   stands at padded places belongs to the range too.
-- `minmax` keeps outliers; a transformer's outliers carry meaning, and methods that clip them (`entropy`, low percentiles)
-  lose more than they gain. They are for models where measuring says otherwise.
+- `minmax` keeps outliers; a transformer's outliers carry meaning, and methods that clip them (`entropy`, low
+  percentiles) lose more than they gain. They are for models where measuring says otherwise.
 """
 
 from __future__ import annotations
@@ -52,12 +54,13 @@ def onnx_static_int8(
     model = graphs.parted(graphs.load(fp32))
     check_rows(model, rows, str(fp32))
     dense = [node for one in graphs.matrices(model) if not one.table for node in one.nodes]
+    flowing = {node.input[0] for node in model.graph.node if node.name in dense}
     try:
         with quiet(), tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             model = quantization.dynamic(model, preset, operators=["Gather"])
             (folder / "model.onnx").write_bytes(model.SerializeToString())
-            _calibrate(folder, list(_batches(model, rows, pad_id)), method, percentile)
+            _calibrate(folder, list(_batches(model, rows, pad_id)), flowing, method, percentile)
             quantize_static(
                 folder / "model.onnx",
                 folder / "int8.onnx",
@@ -73,7 +76,7 @@ def onnx_static_int8(
                 weight_type=QuantType.QInt8,
                 extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
             )
-            data = graphs.save(_load(folder / "int8.onnx"), fp32)
+            data = graphs.save(_load(folder / "int8.onnx"))
     except Exception as error:
         raise AttarError(f"the static int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
     write_bytes(out, data)
@@ -99,8 +102,10 @@ def _methods() -> dict[str, Any]:
     return {"minmax": names.MinMax, "entropy": names.Entropy, "percentile": names.Percentile}
 
 
-def _calibrate(folder: Path, batches: Sequence[dict[str, Any]], method: Method, percentile: float) -> None:
-    """Write the ranges of what flows into and out of products to `ranges.json`; one batch is held at a time."""
+def _calibrate(
+    folder: Path, batches: Sequence[dict[str, Any]], flowing: set[str], method: Method, percentile: float
+) -> None:
+    """Write the ranges of what flows into products to `ranges.json`; one batch is held at a time."""
     from onnxruntime.quantization import save_tensors_data
     from onnxruntime.quantization.calibrate import create_calibrator
 
@@ -110,9 +115,9 @@ def _calibrate(folder: Path, batches: Sequence[dict[str, Any]], method: Method, 
     if method == "percentile":
         options["percentile"] = percentile
     seen = str(folder / "seen.onnx")
-    calibrator = create_calibrator(
-        folder / "model.onnx", ["MatMul"], seen, _methods()[method], extra_options=options
-    )
+    calibrator = create_calibrator(folder / "model.onnx", ["MatMul"], seen, _methods()[method], extra_options=options)
+    if method in BINS:  # histograms of what is quantized alone: entropy takes a second for each
+        calibrator.tensors_to_calibrate = flowing
     for batch in batches:
         calibrator.collect_data(_Reader(batch))
     save_tensors_data(calibrator.compute_data(), folder / "ranges.json")

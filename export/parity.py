@@ -26,7 +26,13 @@ from .runtimes import unpadded
 from .runtimes.isolated import run_isolated
 
 FP32_TOLERANCE = 1e-3  # far above rounding, far below a usual distance between logits
-SPREADS = {"fp16": 0.1, "int8": 1.0, "int8-static": 1.0, "int4": 2.0, "mixed": 2.0}  # largest error, in standard deviations
+SPREADS = {
+    "fp16": 0.1,
+    "int8": 1.0,
+    "int8-static": 1.0,
+    "int4": 2.0,
+    "mixed": 2.0,
+}  # largest error, in standard deviations
 MEAN_SHARE = 0.25  # mean error, as a share of the largest error that is allowed
 SMALLEST_SPREAD = 0.01  # logits that hardly differ do not make the tolerance zero
 

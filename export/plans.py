@@ -95,12 +95,12 @@ class _Quantizer:
         self.spec, self.rows = spec, rows
         self._choice: list[Sensitivity] = []
         self.makers: dict[Precision, Callable[[Path, Path, Processor], Made | None]] = {
-            "fp16": lambda fp32, out, kind: half.onnx_fp16(fp32, out),  # noqa: ARG005 - right everywhere
+            "fp16": lambda fp32, out, kind: half.onnx_fp16(fp32, out),
             "int8": quantization.onnx_dynamic_int8,
             "int8-static": self._static,
             "int4": self._int4,
             "mixed": self._mixed,
-        }  # type: ignore[assignment]
+        }
 
     def maker(self, precision: Any, file: str, kind: Processor | None) -> Callable[[Path], Made | None]:
         """What makes the file in a folder that has `model.onnx`."""

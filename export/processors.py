@@ -1,8 +1,8 @@
 """Kinds of processors, as integer products tell them apart, and which file is meant for which.
 
-- x86 without VNNI adds products of uint8 and int8 in pairs into 16 bits, which saturate. A file for `any-cpu` has weights
-  in 7 bits and is right there, too; one for `dot-product` has all 8, which VNNI and every ARM compute exactly (ARM without
-  dot products is slower, and no less right).
+- x86 without VNNI adds products of uint8 and int8 in pairs into 16 bits, which saturate. A file for `any-cpu` has
+  weights in 7 bits and is right there, too; one for `dot-product` has all 8, which VNNI and every ARM compute exactly
+  (ARM without dot products is slower, and no less right).
 - The kind is read from /proc/cpuinfo; where that tells nothing it is unknown, and the file for all answers.
 """
 
