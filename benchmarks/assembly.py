@@ -2,7 +2,8 @@
 
 - The choice is the smallest file among the student's artefacts that passed and meet every limit; where none meets them,
   the one that misses the fewest, then the smallest. A run always ends with a choice if anything passed.
-- An artefact that cuts texts is never chosen: it is judged on the short rows alone.
+- An artefact that cuts texts is never chosen: it is judged on the short rows alone. Of two that differ only in the
+  processors they are made for, the one that is right on all of them stands for both.
 - Latency is judged at the smallest number of threads and the longest length that were measured, a static artefact's at
   its own length. A model that failed there misses the limit, however quick it was at a shorter length.
 """
@@ -92,6 +93,12 @@ def choose(budget: Budget, table: Sequence[Model], metric: str, max_length: int)
         and model.status == "ok"
         and (model.length is None or model.length >= max_length)
     ]
+
+    def form(model: Model) -> tuple[Any, ...]:
+        return model.runtime, model.precision, model.length, Path(str(model.file)).suffix
+
+    everywhere = {form(model) for model in passed if model.processor != "dot-product"}
+    passed = [model for model in passed if model.processor != "dot-product" or form(model) not in everywhere]
 
     def rank(model: Model) -> tuple[int, int]:
         missed = sum(not limit.met for limit in limits(budget, model, table, metric))

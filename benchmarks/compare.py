@@ -61,7 +61,8 @@ def _taking_part(card: Manifest, every: bool) -> list[tuple[str, Artefact]]:
     """Artefacts with names that differ."""
     if every:
         return list(zip(bundles.titles(card.artefacts), card.artefacts, strict=True))
-    return [(card.default, select(card, card.default))]
+    artefact = select(card)
+    return [(artefact.file, artefact)]
 
 
 def compare(

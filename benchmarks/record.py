@@ -48,6 +48,15 @@ class Cost(Entry):
     latencies: list[Latency] = []
 
 
+class Sensitivity(Entry):
+    """What 4 bits do to one matrix of a model, measured alone."""
+
+    title: str  # of the module
+    elements: int
+    noise: float  # mean squared error of the logits over their variance, on calibration rows
+    wide: bool  # it stays in 8 bits
+
+
 class Model(Entry):
     """One row of the main table: the teacher, the student, or an artefact made of one of them."""
 
@@ -55,7 +64,9 @@ class Model(Entry):
     role: Literal["teacher", "student", "artefact"]
     of: Literal["teacher", "student"]  # whose weights these are
     runtime: str  # "torch", "onnxruntime", "litert", "tflite-runtime"
-    precision: str  # "fp32", "int8"
+    precision: str  # "fp32", "fp16", "int8", "int8-static", "int4", "mixed"
+    bits: float | None = None  # of a weight, scales of blocks included, over all matrices
+    processor: str | None = None  # "any-cpu", "dot-product": the kind whose integer products it is made for
     length: int | None = None  # static length of a .tflite file
     file: str | None = None  # path below the run folder
     bytes: int | None = None
@@ -66,6 +77,7 @@ class Model(Entry):
     golden_error: float | None = None  # largest |logit - PyTorch logit| on the golden examples
     golden_tolerance: float | None = None  # the largest error that is allowed
     golden_agreement: float | None = None  # share of golden examples with the same answer
+    matrices: list[Sensitivity] = []  # of a mixed artefact: what 4 bits do to each, and which stay in 8
     status: Literal["ok", "rejected"] = "ok"
     reason: str = ""  # why it was rejected
     cost: Cost = Cost()

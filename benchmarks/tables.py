@@ -32,7 +32,8 @@ from .record import Latency, Model, Run
 def described(model: Model) -> str:
     """Runtime, precision and static length in one line."""
     length = f" · length {model.length}" if model.length else ""
-    return f"{model.runtime} · {model.precision}{length}"
+    processor = " · dot-product" if model.processor == "dot-product" else ""
+    return f"{model.runtime} · {model.precision}{processor}{length}"
 
 
 def name_cell(run: Run, index: int) -> Cell:

@@ -1,10 +1,7 @@
-"""int8 by dynamic quantization: weights stored in 8 bits, activations quantized while the model runs.
+"""int8 by dynamic quantization (ONNX): weights stored in 8 bits, activations quantized while the model runs.
 
-- ONNX Runtime: a scale per channel, in 7 bits (`any-cpu`, see `REDUCE_RANGE`); a scale per tensor loses accuracy, and
-  uint8 weights lose the fast kernels on x86.
-- LiteRT: dynamic, a scale per channel. tflite-runtime 2.14 answers wrongly with such a file, so its int8 is
-  weight-only: small, right, and as slow as float32.
-- The embedding table is int8 everywhere, with one scale: tflite-runtime 2.14 reads one with a scale per row wrongly.
+- A scale per channel, in 7 bits (`any-cpu`, see `REDUCE_RANGE`); a scale per tensor loses accuracy, and uint8 weights
+  lose the fast kernels on x86. The embedding table has one scale.
 - A table that is both embedding and output matrix (a language model's) is written once, with a scale for each piece.
 - Nothing here is trusted because it converted; `export/parity.py` runs every file in its own runtime.
 """
@@ -12,6 +9,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +18,10 @@ import numpy as np
 from ..errors import AttarError
 from ..export.wrapper import first_line, quiet
 from ..files import write_bytes
+from . import graphs
 
 Preset = Literal["any-cpu", "dot-product"]
+OPERATORS = ("MatMul", "Gather")
 
 # Activations are uint8. On x86 without VNNI the products of uint8 and int8 are added in pairs into 16 bits, which
 # saturate: 2 * 255 * 127 > 32767, and per-channel scales use the whole range, so they suffer most (on such a machine
@@ -33,30 +33,35 @@ REDUCE_RANGE: dict[Preset, bool] = {"any-cpu": True, "dot-product": False}
 
 def onnx_dynamic_int8(fp32: Path, out: Path, preset: Preset = "any-cpu") -> None:
     """Write the int8 form of a float32 ONNX file: matrix products and embeddings."""
+    model = graphs.load(fp32)
+    try:
+        data = graphs.save(dynamic(model, preset))
+    except Exception as error:
+        raise AttarError(f"the int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
+    write_bytes(out, data)
+
+
+def dynamic(model: Any, preset: Preset, left_out: Collection[str] = (), operators: Sequence[str] = OPERATORS) -> Any:
+    """The model with its matrices in int8, but for those of the nodes `left_out`."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    try:
-        # The quantizer leaves files beside its input, so it is given a model and a folder of its own.
-        with quiet(), tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "int8.onnx"
-            quantize_dynamic(
-                onnx.load(fp32),
-                file,
-                op_types_to_quantize=["MatMul", "Gather"],  # Gemm is split into MatMul and Add first
-                per_channel=True,
-                reduce_range=REDUCE_RANGE[preset],
-                weight_type=QuantType.QInt8,
-                extra_options={"MatMulConstBOnly": True},  # products of two activations (attention) stay float
-            )
-            model: Any = onnx.load(file)
-        _tie(model.graph)
-        del model.graph.value_info[:]  # shapes that the runtime infers itself
-        del model.metadata_props[:]
-        onnx.checker.check_model(model)
-    except Exception as error:
-        raise AttarError(f"the int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
-    write_bytes(out, model.SerializeToString(deterministic=True))
+    # The quantizer leaves files beside its input, so it is given a model and a folder of its own.
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "int8.onnx"
+        quantize_dynamic(
+            model,
+            file,
+            op_types_to_quantize=list(operators),
+            per_channel=True,
+            reduce_range=REDUCE_RANGE[preset],
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(left_out),
+            extra_options={"MatMulConstBOnly": True},  # products of two activations (attention) stay float
+        )
+        made: Any = onnx.load(file)
+    _tie(made.graph)
+    return made
 
 
 def _tie(graph: Any) -> None:
@@ -91,27 +96,3 @@ def _tie(graph: Any) -> None:
         del graph.node[:], graph.initializer[:]
         graph.node.extend(kept)
         graph.initializer.extend(weights)
-
-
-def tflite_dynamic_int8(fp32: Path, out: Path, runtime: Literal["litert", "tflite-runtime"]) -> None:
-    """Write the int8 form of a float32 `.tflite` file that is right in the given runtime.
-
-    tflite-runtime 2.14 computes per-channel dynamic layers silently wrong. There the weights alone are int8 and the
-    arithmetic stays float, which keeps more of the scores than per-tensor dynamic layers do.
-    """
-    from ai_edge_quantizer import qtyping, quantizer, recipe_manager
-
-    recipe = recipe_manager.RecipeManager()
-    dense = recipe.add_dynamic_config if runtime == "litert" else recipe.add_weight_only_config
-    operators, granularity = qtyping.TFLOperationName, qtyping.QuantGranularity
-    dense(".*", operators.FULLY_CONNECTED, num_bits=8, granularity=granularity.CHANNELWISE)
-    recipe.add_dynamic_config(".*", operators.EMBEDDING_LOOKUP, num_bits=8, granularity=granularity.TENSORWISE)
-    try:
-        with quiet():
-            tool = quantizer.Quantizer(str(fp32), recipe.get_quantization_recipe())
-            data = tool.quantize(enable_progress_report=False).quantized_model
-    except Exception as error:
-        raise AttarError(f"the int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
-    if data is None:
-        raise AttarError("the int8 quantization gave no model", where=str(fp32))
-    write_bytes(out, bytes(data))

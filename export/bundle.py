@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from .answers import Posed
 from .golden import Golden
 from .golden_text import GoldenText
 from .manifest import Artefact, FileCard, Manifest
+from .processors import kind_here
 
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 
@@ -106,7 +108,7 @@ def _checks(bundle: Path, manifest: Manifest) -> Iterator[Check]:
     for artefact, title in zip(manifest.artefacts, titles(manifest.artefacts), strict=True):
         if artefact.file in whole:
             function = golden_text.check_answers if language else _artefact
-            yield _check(f"{title} answers", function, bundle, manifest, artefact, examples)
+            yield _check(f"{title} answers", _suited, function, bundle, manifest, artefact, examples)
 
 
 def _check(name: str, function: Callable[..., str], *values: object) -> Check:
@@ -163,6 +165,16 @@ def _posed(bundle: Path, manifest: Manifest, examples: list[Golden]) -> list[Pos
     encoder = Encoder(inside(bundle, manifest.tokenizer.file), manifest.tokenizer.max_length)
     form = answers.form(manifest.task)
     return [form.pose(example.asked, encoder) for example in examples]
+
+
+def _suited(
+    function: Callable[..., str], bundle: Path, manifest: Manifest, artefact: Artefact, examples: list[Any]
+) -> str:
+    """The check of an artefact that is meant for this kind of processor; on others its products may saturate."""
+    kind = kind_here()
+    if artefact.processors and kind not in artefact.processors:
+        raise _Skip(f"the file is for {', '.join(artefact.processors)}, and this processor is {kind or 'unknown'}")
+    return function(bundle, manifest, artefact, examples)
 
 
 def _artefact(bundle: Path, manifest: Manifest, artefact: Artefact, examples: list[Golden]) -> str:

@@ -109,7 +109,7 @@ class Continuer:
         if card is None:
             raise UsageError("the bundle answers a task, and holds no language model", where=str(bundle))
         self.card = card
-        self.artefact = select(self.manifest, artefact or self.manifest.default, str(bundle))
+        self.artefact = select(self.manifest, artefact, str(bundle))
         self.encoder = Encoder(inside(bundle, self.manifest.tokenizer.file), card.positions)
         self.encoder.tokenizer.no_truncation()
         self.model = Cached(inside(bundle, self.artefact.file), card, threads)

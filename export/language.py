@@ -23,6 +23,7 @@ from ..tasks.language import whole, windows
 from ..teachers import causal, continuation
 from ..teachers.causal import Causal
 from . import artefacts, cached, golden, golden_text, proof
+from .calibration import Rows
 from .continuation import Cached
 from .golden_text import GoldenText
 from .manifest import LanguageCard, TaskCard
@@ -40,7 +41,7 @@ def task_card(folder: Path) -> TaskCard:
 
 def make(spec: Recipe, data: Data, teacher: Path, student: Path, folder: Path, progress: Moved) -> dict[str, Any]:
     """Fill `folder` with the artefacts and the student's golden texts; gives one card for each file."""
-    results = artefacts.make(spec.export, "lm", teacher, student, folder, progress)
+    results = artefacts.make(spec.export, "lm", teacher, student, folder, progress, Rows(list, 0))
     golden.write(folder / golden.NAME, examples(causal.load(str(student)), data))
     return results
 

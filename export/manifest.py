@@ -20,6 +20,7 @@ from ..tasks.bio import Cut
 from ..tasks.encoding import InputName
 from ..tasks.tagging import Labels
 from ..tasks.task import Head
+from .processors import Processor
 
 FORMAT = "attar-bundle/2"
 NAME = "manifest.json"
@@ -147,7 +148,8 @@ class Artefact(Entry):
 
     file: str
     runtime: Literal["onnxruntime", "litert", "tflite-runtime"]
-    precision: Literal["fp32", "int8"]
+    precision: Literal["fp32", "fp16", "int8", "int8-static", "int4", "mixed"]
+    processors: list[Processor] = []  # the kinds it is meant for, where another file is for others; empty: all
     length: int | None = None  # fixed length of a .tflite file; None: any length
     inputs: list[Input]
     scores: dict[str, dict[str, float]] = {}

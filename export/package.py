@@ -9,7 +9,7 @@ from typing import Any
 from .. import __version__
 from ..benchmarks.record import Model
 from ..errors import AttarError
-from . import bundle, golden, manifest
+from . import bundle, golden, manifest, processors
 
 
 def pack(
@@ -39,6 +39,7 @@ def pack(
             file=Path(str(model.file)).name,
             runtime=model.runtime,
             precision=model.precision,
+            processors=processors.suited(model.processor),
             length=model.length,
             inputs=inputs[Path(str(model.file)).name, model.runtime],
             scores=model.scores,

@@ -4,9 +4,9 @@
   for all rows and their padding, so a row's logits would depend on its neighbours.
 - Logits of pieces are compared on real pieces alone: what a padded place answers means nothing.
 - Float32 differs by rounding alone, so its tolerance is absolute and small.
-- int8 is judged against the spread of the logits. One example near a decision may be far off; a file that is silently
-  wrong is far off on average. So the largest error may be one spread, and the mean error a quarter of it. What that
-  costs in accuracy, the dev set says.
+- Narrower weights are judged against the spread of the logits. One example near a decision may be far off; a file that
+  is silently wrong is far off on average. So the largest error of int8 may be one spread, of 4 bits two, and the mean
+  error a quarter of that. What that costs in accuracy, the dev set says.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from .runtimes import unpadded
 from .runtimes.isolated import run_isolated
 
 FP32_TOLERANCE = 1e-3  # far above rounding, far below a usual distance between logits
-INT8_SPREADS = 1.0  # largest error, in standard deviations of the golden logits
+SPREADS = {
+    "fp16": 0.1,
+    "int8": 1.0,
+    "int8-static": 1.0,
+    "int4": 2.0,
+    "mixed": 2.0,
+}  # largest error, in standard deviations
 MEAN_SHARE = 0.25  # mean error, as a share of the largest error that is allowed
 SMALLEST_SPREAD = 0.01  # logits that hardly differ do not make the tolerance zero
 
@@ -47,12 +53,13 @@ class Parity:
 
 def tolerance(precision: str, logits: Sequence[Logits] | Logits) -> float:
     """The largest logit error an artefact may have, given the precision and the student's logits of many sequences."""
-    if precision not in ("fp32", "int8"):
-        raise AttarError(f"no tolerance is known for the precision {precision!r}", fix="known: fp32, int8")
+    if precision != "fp32" and precision not in SPREADS:
+        fix = f"known: fp32, {', '.join(SPREADS)}"
+        raise AttarError(f"no tolerance is known for the precision {precision!r}", fix=fix)
     if precision == "fp32":
         return FP32_TOLERANCE
     spread = float(np.std(np.concatenate([np.ravel(values) for values in logits])))
-    return INT8_SPREADS * max(spread, SMALLEST_SPREAD)
+    return SPREADS[precision] * max(spread, SMALLEST_SPREAD)
 
 
 def compare(

@@ -2,6 +2,7 @@
 
 - One sequence at a time: dynamic int8 takes its scale from the whole batch, so a batch would answer differently.
 - A file that two runtimes load answers in the first one listed whose package is installed.
+- Where the bundle has its default also in a form for this kind of processor, that form answers; see `processors`.
 - Texts are cut as in training (`max_length`), or to the fixed length of the artefact; the answer says when.
 - Only the light core is needed; the manifest says everything else.
 """
@@ -23,6 +24,7 @@ from . import manifest as manifests
 from .answers import Answer, Asked
 from .bundle import installed
 from .manifest import Artefact, Manifest, TaskCard
+from .processors import Processor, kind_here
 from .runtimes import open_model, unpadded
 
 Words = Asked | tuple[str, str | None]
@@ -35,7 +37,7 @@ class Predictor:
         self.manifest = manifests.load(bundle)
         if self.manifest.task.head == "lm":
             raise UsageError("the bundle goes on with texts, and answers none", where=str(bundle))
-        self.artefact = select(self.manifest, artefact or self.manifest.default, str(bundle))
+        self.artefact = select(self.manifest, artefact, str(bundle))
         self.form = answers.form(self.manifest.task)
         tokenizer = self.manifest.tokenizer
         width = min(tokenizer.max_length, self.artefact.length or tokenizer.max_length)
@@ -65,13 +67,30 @@ class Predictor:
         return logits
 
 
-def select(manifest: Manifest, file: str, where: str = "") -> Artefact:
-    """The artefact of that file, in the first runtime listed whose package is installed, else in the first."""
+def select(manifest: Manifest, file: str | None = None, where: str = "") -> Artefact:
+    """The artefact of that file, in the first runtime listed whose package is installed, else in the first.
+
+    Without a file: the default, or its form for this machine's kind of processor.
+    """
+    file = file or for_processor(manifest, kind_here())
     found = [one for one in manifest.artefacts if one.file == file]
     if not found:
         fix = nearest(file, {one.file for one in manifest.artefacts})
         raise UsageError(f"the bundle has no artefact {file!r}", where=where, fix=fix)
     return next((one for one in found if installed(one.runtime)), found[0])
+
+
+def for_processor(manifest: Manifest, kind: Processor | None) -> str:
+    """The file of the default artefact's form for that kind of processor; the default's own where there is none."""
+
+    def form(one: Artefact) -> tuple[str, str, int | None, str]:
+        return one.runtime, one.precision, one.length, Path(one.file).suffix
+
+    wanted = {form(one) for one in manifest.artefacts if one.file == manifest.default}
+    alike = [one for one in manifest.artefacts if form(one) in wanted]
+    made_for = (one.file for one in alike if kind in one.processors)
+    for_all = (one.file for one in alike if not one.processors)
+    return next(made_for, None) or next(for_all, manifest.default)
 
 
 def read_texts(name: str, card: TaskCard, ask: str = "") -> list[Asked]:

@@ -25,9 +25,10 @@ from . import answers, golden, parity, sizes
 from .answers import Form
 from .bundle import installed
 from .golden import Golden
+from .processors import EXACT, kind_here
 
 Outputs = dict[str, Answers]  # split -> the PyTorch model's logits
-BITS = {"fp32": 32, "int8": 8}
+BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int8-static": 8}
 
 
 def prove(
@@ -80,6 +81,7 @@ def prove(
 
 def row(card: dict[str, Any], parameters: int) -> Model:
     """The artefact's row; a file that runs in two runtimes has a row for each."""
+    bits = card.get("bits") or BITS[card["precision"]]
     return Model(
         name=f"{card['file']} in {card['runtime']}" if card["again"] else card["file"],
         role="artefact",
@@ -90,7 +92,10 @@ def row(card: dict[str, Any], parameters: int) -> Model:
         file=f"artefacts/{card['file']}",
         bytes=card["bytes"],
         parameters=parameters,
-        parameter_bytes=parameters * BITS[card["precision"]] // 8,
+        parameter_bytes=int(parameters * bits / 8),
+        bits=bits,
+        processor=card.get("processor"),
+        matrices=card.get("matrices", []),
     )
 
 
@@ -142,6 +147,8 @@ class _Proof:
             f"{self.task.metric} {100 * scores[self.task.metric]:.2f} on {rows} rows, {points:+.2f} points from "
             f"PyTorch; {tolerance:g} allowed"
         )
+        if self.model.processor == "dot-product":
+            detail += f"; this processor is {kind_here() or 'of another kind'}, the file is for {', '.join(EXACT)}"
         return Check(name=name, passed=abs(points) <= tolerance + 1e-9, detail=detail)
 
 
@@ -149,5 +156,6 @@ def sized(model: Model) -> Check:
     """Every weight once."""
     assert model.bytes is not None
     assert model.parameters is not None
-    ok, detail = sizes.check(model.bytes, model.parameters, BITS[model.precision])
+    assert model.bits is not None
+    ok, detail = sizes.check(model.bytes, model.parameters, model.bits)
     return Check(name=f"{model.name}: size", passed=ok, detail=detail)

@@ -47,11 +47,11 @@ class Counts:
         return {name.replace("_", "-"): count for name, count in asdict(self).items() if count}
 
 
-def check(file_bytes: int, parameters: int, width_bits: int) -> tuple[bool, str]:
+def check(file_bytes: int, parameters: int, width_bits: float) -> tuple[bool, str]:
     """Whether a file is no larger than its unique parameters need at `width_bits` each, and the figures in words."""
-    needed = parameters * width_bits // 8
+    needed = int(parameters * width_bits / 8)
     limit = int(needed * (1 + TOLERANCE)) + GRAPH_BYTES
-    figures = f"{file_bytes:,} bytes for {parameters:,} parameters of {width_bits} bits ({needed:,} bytes)"
+    figures = f"{file_bytes:,} bytes for {parameters:,} parameters of {width_bits:.3g} bits ({needed:,} bytes)"
     if file_bytes > limit:
         return False, f"{figures}, more than {limit:,}: some weights are stored twice or wider"
     return True, figures

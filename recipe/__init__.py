@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from .augment import Augment
 from .compression import Healing, Step
+from .export import Calibration, Export, Int4, Mixed, Processor
 from .general import General
 from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
 from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherCache
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
-from .run import Budget, Export, Measure, Recipe, dump, schema
+from .run import Budget, Measure, Recipe, dump, schema
 from .steps import Factorize, Prune, Share
 from .task import (
     BY_ROWS,
@@ -46,6 +47,7 @@ __all__ = [
     "AsQuestion",
     "Augment",
     "Budget",
+    "Calibration",
     "Columns",
     "Corpus",
     "Distil",
@@ -59,11 +61,13 @@ __all__ = [
     "Graph",
     "GraphFiles",
     "Healing",
+    "Int4",
     "Intermediate",
     "Knowledge",
     "MaskedText",
     "Measure",
     "Metric",
+    "Mixed",
     "Mixture",
     "Optimization",
     "Part",
@@ -73,6 +77,7 @@ __all__ = [
     "Prediction",
     "Pretrain",
     "Pretraining",
+    "Processor",
     "Prune",
     "Recipe",
     "Share",

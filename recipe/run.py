@@ -1,34 +1,19 @@
-"""A whole recipe, with the parts `export`, `measure` and `budget`."""
+"""A whole recipe, with the parts `measure` and `budget`."""
 
 from __future__ import annotations
 
 import json
-from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
 
 from .compression import Step
+from .export import Export
 from .knowledge import Knowledge
 from .models import Distil, Student, Teacher
-from .parts import Bytes, Distinct, Milliseconds, Part, Positive, Some
+from .parts import Bytes, Milliseconds, Part, Positive, Some
 from .pretraining import Pretrain
 from .task import Task, in_words
-
-
-class Export(Part):
-    """Which artefacts are made."""
-
-    onnx: Distinct[Literal["fp32", "int8"]] = ["fp32", "int8"]
-    ort: Distinct[Literal["fp32", "int8"]] = ["int8"]
-    tflite: Distinct[Literal["fp32", "int8"]] = ["fp32", "int8"]
-    lengths: Some[Positive] = Field([64], description="static lengths, one .tflite file each")
-    tolerance: float = Field(
-        0.5,
-        gt=0,
-        description="points an artefact may score away from its student; of a language model percent of the perplexity,"
-        " 5 where not given",
-    )
 
 
 class Measure(Part):
@@ -125,6 +110,8 @@ class Recipe(Part):
                 )
             if self.compress:
                 raise ValueError("`compress` heals by the rows of a task, and a language model has none")
+            if others := sorted(set(self.export.onnx) - {"fp32", "int8"}):
+                raise ValueError(f"a language model is exported in fp32 and int8, not in {others[0]}")
             if self.budget.max_drop is not None:
                 raise ValueError("`max_drop` is in points of a score, and a language model has a perplexity")
             known = {"ort": [], "tflite": []} | self.export.model_dump(

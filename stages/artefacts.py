@@ -7,31 +7,44 @@ from typing import Any
 
 from .. import __version__
 from ..context import Context
-from .stage import Stage
+from ..tasks.encoding import Features
+from .stage import Stage, stated
 
 
 def _export_inputs(context: Context) -> Any:
-    return context.recipe.export.model_dump(mode="json", exclude={"tolerance"})
+    return stated(context.recipe.export, "tolerance")
 
 
 def _export(context: Context, folder: Path) -> dict[str, Any]:
-    from ..export import artefacts, golden, language
+    from ..export import artefacts, calibration, golden, language
 
     teacher, student = context.folder("teacher"), context.student
     if context.recipe.language:
         return language.make(context.recipe, context.data, teacher, student, folder, context.progress)
-    results = artefacts.make(context.recipe.export, context.task.head, teacher, student, folder, context.progress)
+    rows = calibration.Rows(lambda: _calibration(context), context.encoder("student").pad_id)
+    results = artefacts.make(context.recipe.export, context.task.head, teacher, student, folder, context.progress, rows)
     dev = context.splits("student")["dev"]
     examples = golden.examples(context.form, context.data.dev, dev, context.outputs("student")["dev"])
     golden.write(folder / golden.NAME, examples)
     return results | {"inferences": len(dev.features) / dev.count}
 
 
+def _calibration(context: Context) -> list[Features]:
+    """What quantizers calibrate on: rows that the student learnt from, as it read them."""
+    from ..export import calibration
+
+    rows = calibration.draw(context.lessons, context.recipe.export.calibration.rows, context.recipe.seed)
+    return context.task.encode(rows, context.encoder("student")).features
+
+
 def _verify_inputs(context: Context) -> Any:
     """The runtimes are inputs: one that was missing or of another version may judge otherwise."""
     from ..export.bundle import DISTRIBUTIONS, installed
+    from ..export.processors import kind_here
 
-    return {"tolerance": context.recipe.export.tolerance, "runtimes": {name: installed(name) for name in DISTRIBUTIONS}}
+    spec, runtimes = context.recipe.export, {name: installed(name) for name in DISTRIBUTIONS}
+    kind = {"processor": kind_here()} if "dot-product" in spec.processors else {}
+    return {"tolerance": spec.tolerance, "runtimes": runtimes, **kind}
 
 
 def _verify(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - the results are the stage's note

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from attar.compress import quantization
+from attar.compress import blocks, graphs, litert_quantization, quantization
+from attar.compress import static_int8 as static
 from attar.errors import AttarError
 from attar.export import litert, onnx, ort_format, parity, sizes
 from attar.export.manifest import Input
@@ -138,8 +139,8 @@ def _make(family: str, folder: Path) -> None:
     told = {form: [one.model_dump() for one in ones] for form, ones in inputs.items()}
     _inputs_of(folder).write_text(json.dumps(told), "utf-8")
     quantization.onnx_dynamic_int8(folder / "fp32.onnx", folder / "int8.onnx")
-    quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-litert.tflite", "litert")
-    quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8-old.tflite", "tflite-runtime")
+    litert_quantization.dynamic_int8(folder / "fp32.tflite", folder / "int8-litert.tflite", "litert")
+    litert_quantization.dynamic_int8(folder / "fp32.tflite", folder / "int8-old.tflite", "tflite-runtime")
     ort_format.convert(folder / "fp32.onnx", folder / "fp32.ort")
     ort_format.convert(folder / "int8.onnx", folder / "int8.ort")
 
@@ -259,6 +260,23 @@ def test_a_shared_layer_is_stored_once(tmp_path: Path) -> None:
     copy.CopyFrom(table)
     copy.name = "written_twice"
     assert not sizes.check(model.ByteSize(), total, 32)[0]
+    _shared_layers_are_quantized_once(tmp_path, total)
+
+
+def _shared_layers_are_quantized_once(folder: Path, total: int) -> None:
+    """In the float32 file a shared matrix stands behind a Transpose for each layer, where no quantizer sees it."""
+    source, rows = folder / "fp32.onnx", texts(count=8)
+    found = graphs.matrices(graphs.parted(graphs.load(source)))
+    assert [len(one.nodes) for one in found if ".attention." in one.title or ".ffn" in one.title] == [3] * 6
+    quantization.onnx_dynamic_int8(source, folder / "int8.onnx")
+    static.onnx_static_int8(source, folder / "static.onnx", rows)
+    bits = blocks.onnx_int4(source, folder / "int4.onnx", 32, [one.name for one in found if one.table])
+    exact = np.array(parity.score_outputs(source, "onnxruntime", rows))
+    for name, width in (("int8", 8.0), ("static", 8.0), ("int4", bits)):
+        path = folder / f"{name}.onnx"
+        assert path.stat().st_size < 1.05 * total * width / 8 + sizes.GRAPH_BYTES / 4, name
+        error = np.abs(np.array(parity.score_outputs(path, "onnxruntime", rows)) - exact)
+        assert error.mean() < 0.6 * np.std(exact), name
 
 
 @pytest.mark.parametrize("part", ["all", "ffn"])

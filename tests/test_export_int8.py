@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from attar.compress import quantization
+from attar.compress import litert_quantization, quantization
 from attar.errors import AttarError
 from attar.export import parity
 from attar.tasks.encoding import Features, collate
@@ -61,7 +61,7 @@ def test_the_embedding_table_is_int8(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
 def test_tflite_tables_are_int8(runtime: Any, folder: Path, tmp_path: Path) -> None:
-    quantization.tflite_dynamic_int8(folder / "fp32.tflite", tmp_path / "int8.tflite", runtime)
+    litert_quantization.dynamic_int8(folder / "fp32.tflite", tmp_path / "int8.tflite", runtime)
     whole = (folder / "fp32.tflite").stat().st_size
     assert (tmp_path / "int8.tflite").stat().st_size < 0.35 * whole
 
@@ -69,7 +69,7 @@ def test_tflite_tables_are_int8(runtime: Any, folder: Path, tmp_path: Path) -> N
 def test_quantization_gives_the_same_bytes_again(folder: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         quantization.onnx_dynamic_int8(folder / "fp32.onnx", tmp_path / f"{number}.onnx")
-        quantization.tflite_dynamic_int8(folder / "fp32.tflite", tmp_path / f"{number}.tflite", "litert")
+        litert_quantization.dynamic_int8(folder / "fp32.tflite", tmp_path / f"{number}.tflite", "litert")
     assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()
     assert (tmp_path / "1.tflite").read_bytes() == (tmp_path / "2.tflite").read_bytes()
 
@@ -78,7 +78,7 @@ def test_a_file_that_is_silently_wrong_in_a_runtime_is_found(
     folder: Path, golden: list[tuple[Features, Any]], tmp_path: Path
 ) -> None:
     """tflite-runtime 2.14 runs per-channel dynamic layers without a word, and wrongly."""
-    quantization.tflite_dynamic_int8(folder / "fp32.tflite", tmp_path / "int8.tflite", "litert")
+    litert_quantization.dynamic_int8(folder / "fp32.tflite", tmp_path / "int8.tflite", "litert")
     allowed = parity.tolerance("int8", np.array([logits for _, logits in golden]))
     assert parity.compare(tmp_path / "int8.tflite", "litert", golden, allowed).passed
     found = parity.compare(tmp_path / "int8.tflite", "tflite-runtime", golden, allowed)
@@ -130,5 +130,5 @@ def test_tolerances() -> None:
     assert parity.tolerance("fp32", logits) == 1e-3
     assert parity.tolerance("int8", logits) == 2.0
     assert parity.tolerance("int8", logits[:, :1] * 0) > 0
-    with pytest.raises(AttarError, match="int4"):
-        parity.tolerance("int4", logits)
+    with pytest.raises(AttarError, match="int2"):
+        parity.tolerance("int2", logits)

@@ -397,3 +397,35 @@ def test_every_kind_of_artefact(home: Path, run: Path) -> None:
     for model in models.values():
         assert model["rows"] == {"dev": 40}
     assert main(["verify", str(out / "bundle")]) == 0
+
+
+def test_quantizations_are_artefacts_like_others(home: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are proved in their runtime, packed with the processors they are for, and what a mixed one keeps is told."""
+    out = run.parent / "quantized"
+    settings = {
+        "export.onnx": "[fp16,int8-static,int4,mixed]",
+        "export.ort": "[int4]",
+        "export.processors": "[any-cpu,dot-product]",
+        "export.calibration.rows": "24",
+        "export.mixed.share": "0.4",
+        "export.tolerance": "40",  # a tiny model's 40 rows: it is the road that is tried here
+    }
+    sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    assert main(["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet", *sets]) == 0
+    record = json.loads((out / "run.json").read_text("utf-8"))
+    assert [one["reused"] for one in record["stages"][:2]] == [True, True]  # teach and distil, from the sibling run
+    rows = {model["name"]: model for model in record["models"] if model["of"] == "student"}
+    integer = {f"model-{word}{kind}.onnx" for word in ("int8-static", "mixed") for kind in ("", "-dot-product")}
+    assert set(rows) == {"student", "model-fp16.onnx", "model-int4.onnx", "model-int4.ort"} | integer
+    assert {model["status"] for model in rows.values()} == {"ok"}, [model["reason"] for model in rows.values()]
+    assert all(rows[name]["scores"]["dev"] and rows[name]["cost"]["latencies"] for name in rows if name != "student")
+    mixed = rows["model-mixed.onnx"]
+    wide = sum(one["elements"] for one in mixed["matrices"] if one["wide"])
+    assert 0 < wide <= 0.4 * sum(one["elements"] for one in mixed["matrices"])
+    assert 4 < rows["model-int4.onnx"]["bits"] < 8
+    assert any("model-mixed.onnx" in note and "have 8 bits" in note for note in record["notes"])
+    card = load_manifest(out / "bundle")
+    meant = {one.file: one.processors for one in card.artefacts}
+    assert {file for file, kinds in meant.items() if kinds} == {name for name in integer if "dot-product" in name}
+    capsys.readouterr()
+    assert main(["verify", str(out / "bundle")]) == 0
