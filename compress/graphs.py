@@ -1,7 +1,7 @@
 """What every quantizer of ONNX files reads of a graph: its matrices, and whether it is quantized already.
 
-- Quantizers look for constants. A matrix that several layers share stands in an exported graph behind a Transpose for
-  each of them, where none would find it; it is turned once, and written once (`_shared`).
+- A matrix that several layers share is written once, also where the exporter wrote small ones for each (`_once`); that
+  no Transpose stands before one, where no quantizer would find it, `export.single_copies` has seen to.
 """
 
 from __future__ import annotations
@@ -46,42 +46,24 @@ def load(path: Path) -> Any:
     if found:
         what = f"the model is quantized already: {found[0]}"
         raise AttarError(what, where=str(path), fix="quantize the float32 file that it was made from")
-    _shared(model.graph)
+    _once(model.graph)
     return model
 
 
-def _shared(graph: Any) -> None:
-    """Turn matrices that are only read through a Transpose, and write those that are the same once."""
+def _once(graph: Any) -> None:
+    """Write matrices that are the same once."""
     from onnx import numpy_helper
 
-    weights = {one.name: one for one in graph.initializer if one.data_type == FLOAT32 and len(one.dims) == 2}
-    turns = {node.output[0]: node.input[0] for node in graph.node if _turns(node) and node.input[0] in weights}
-    read = {name for node in graph.node if node.output[0] not in turns for name in node.input}
-    turned = set(turns.values()) - read  # what is read as it is, too (a tied table), stays one
-    renamed = {output: name for output, name in turns.items() if name in turned}
-    for name in turned:
-        weights[name].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights[name]).T.copy(), name))
     first: dict[tuple[Any, ...], str] = {}
-    for name, tensor in weights.items():
-        kept = first.setdefault((tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes()), name)
-        if kept != name:
-            renamed[name] = kept
+    renamed: dict[str, str] = {}
+    for tensor in [one for one in graph.initializer if one.data_type == FLOAT32 and len(one.dims) == 2]:
+        kept = first.setdefault((tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes()), tensor.name)
+        if kept != tensor.name:
+            renamed[tensor.name] = kept
             graph.initializer.remove(tensor)
-    nodes = [node for node in graph.node if node.output[0] not in renamed]
-    for node in nodes:
+    for node in graph.node:
         for place, name in enumerate(node.input):
-            name = renamed.get(name, name)
-            node.input[place] = renamed.get(name, name)  # a turned matrix may be the same as another
-    del graph.node[:]
-    graph.node.extend(nodes)
-    known = [value for value in graph.value_info if value.name not in turned | renamed.keys()]
-    del graph.value_info[:]
-    graph.value_info.extend(known)
-
-
-def _turns(node: Any) -> bool:
-    """Whether a node transposes a matrix."""
-    return node.op_type == "Transpose" and all(list(one.ints) == [1, 0] for one in node.attribute if one.name == "perm")
+            node.input[place] = renamed.get(name, name)
 
 
 def parted(model: Any) -> Any:

@@ -34,12 +34,13 @@ def heal(
     student: PreTrainedModel,
     mapped: list[int],
     folder: Path,
+    work: Path,
     progress: training.Progress,
     stage: str,
 ) -> dict[str, Any]:
     """Fill `folder`, which holds the student's tokenizer, with the healed student; gives its scores, size and curves.
 
-    `mapped` is the teacher's layer, from 1, of each of the student's.
+    `mapped` is the teacher's layer, from 1, of each of the student's. Checkpoints stand in `work`.
     """
     seed = spec.student_seed
     torch.manual_seed(seed)
@@ -67,7 +68,7 @@ def heal(
         lessons,
         theirs.pad_id,
     )
-    curves = distil.learn(pair, plan, spec.distil.cache.states, folder / "checkpoints", stage=stage)
+    curves = distil.learn(pair, plan, spec.distil.cache.states, work, stage=stage)
     return {"training": curves, "remarks": remarks, **distil.leave(pair, splits, folder, spec.task.max_length)}
 
 

@@ -1,7 +1,7 @@
 """Structured pruning: attention heads, feed-forward neurons, hidden units and whole layers are cut out of a student.
 
 - `goals` states the sizes after each of the recipe's steps, and `cut` takes a student to one of them, so that a caller
-  heals in between: `for goal in goals(student, spec): student = heal(cut(student, goal, spec, evidence))`.
+  heals in between: `for goal in goals(student, spec): student = heal(cut(student, goal, spec, evidence).student)`.
 - What is chosen: `importance`. What goes with it: `dependencies`. What holds the rest: the stock class where that can,
   else a compact model (`teachers.compact`); both reload, and their weights are those that were kept, unchanged.
 - Every layer keeps a head and a neuron, whatever the ratios.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from .evidence import Evidence
 from .plain import joined, plain
 from .units import READERS, Scores, owners
 
-Counts = tuple[int, ...] | int  # of each layer with weights of its own, or of all together
+Counts = tuple[int, ...] | int | None  # of each layer with weights of its own, or of all together; None: as they are
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ class Goal:
     hidden: int
     heads: Counts
     neurons: Counts
+
+
+class Cut(NamedTuple):
+    """A student that was cut, and which of its layers stayed, from 1."""
+
+    student: PreTrainedModel
+    layers: list[int]
 
 
 def goals(model: PreTrainedModel, spec: recipe.Prune) -> list[Goal]:
@@ -77,12 +84,14 @@ def _left(count: int, ratio: float, name: str) -> int:
 
 def _counts(counts: list[int], ratio: float, scope: str, among: float, name: str) -> Counts:
     """What is left of each, or of all of the share `among` of the layers that stay."""
+    if not ratio:
+        return None
     if scope == "layer":
         return tuple(_left(count, ratio, name) for count in counts)
     return max(_left(round(sum(counts) * among), ratio, name), round(len(counts) * among))
 
 
-def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Evidence) -> PreTrainedModel:
+def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Evidence) -> Cut:
     """A student of the goal's sizes, with the weights of `model` that matter most by the spec's importance.
 
     `model` stays as it is. Raises `UsageError` for a goal that the model is below already, or whose layers are not its.
@@ -90,14 +99,16 @@ def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Eviden
     work = plain(model)
     scores = importance.measure(work, spec.importance, evidence)
     shared = getattr(model.config, sharing.FIELD, None)
-    if goal.layers != layout.shape(model).layers:
+    depth = layout.shape(model).layers
+    stay = list(range(1, depth + 1))
+    if goal.layers != depth:
         shared = _drop_layers(work, goal.layers, scores, shared)
+        stay = sorted((scores.layers.argsort()[depth - goal.layers :] + 1).tolist())
     _cut_units(work, goal, scores, comparable=spec.importance == "taylor")
     own = blocks(work)
     sizes = tuple((block.heads, block.neurons) for block in own)
-    return compact.filled(
-        model, joined(work), hidden=goal.hidden, depth=goal.layers, layers=sizes, shared=shared
-    ).requires_grad_(True)
+    student = compact.filled(model, joined(work), hidden=goal.hidden, depth=goal.layers, layers=sizes, shared=shared)
+    return Cut(student.requires_grad_(True), stay)
 
 
 def _drop_layers(
@@ -146,6 +157,8 @@ def _chosen(
 ) -> list[tuple[Block, Tensor]]:
     """Each layer with which of its units stay, (units,) of bool."""
     where = f"prune.{name}"
+    if counts is None:
+        return []
     if isinstance(counts, int):
         if not comparable:
             scores = [score / score.mean() for score in scores]

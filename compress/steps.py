@@ -1,13 +1,15 @@
 """One step of `compress`: an operation on a trained student, and what heals it.
 
-A new operation is a file and its line in `OPERATIONS`. It is given the student in a folder, and gives the smaller one;
-what it writes into the new folder (a tokenizer) stands there before anything is healed.
+- A new operation is a file, and here the function that calls it and its line in `OPERATIONS`.
+- An operation is one cut or several, each of which is healed before the next. What it writes into the new folder (a
+  tokenizer) stands there before anything is healed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.task import Task
 from ..teachers import checkpoint, heads
-from . import healing, trimming
+from . import evidence, factorizing, healing, pruning, sharing, trimming
 
 
 @dataclass(frozen=True)
@@ -29,37 +31,46 @@ class Patient:
     model: PreTrainedModel
     folder: Path  # where it stands, with its tokenizer
     out: Path  # where the smaller one will stand
-    layers: list[int]  # the teacher's layer, from 1, of each of its layers
     data: Data
     task: Task
     max_length: int
+    seed: int
 
     @property
     def encoder(self) -> Encoder:
         """Its tokenizer."""
         return Encoder(self.folder / "tokenizer.json", self.max_length)
 
+    def evidence(self) -> evidence.Evidence:
+        """What importance is measured on."""
+        encoder = self.encoder
+        return evidence.of_task(self.task, self.task.encode(self.data.train, encoder), encoder.pad_id, self.seed)
+
 
 @dataclass(frozen=True)
 class Smaller:
-    """What an operation leaves."""
+    """What a cut leaves."""
 
     model: PreTrainedModel
-    layers: list[int]
-    report: dict[str, Any]
-    remarks: list[str]
+    layers: list[int] | None = None  # those that stayed, from 1, where not all did
+    report: dict[str, Any] | None = None
+    remarks: Sequence[str] = ()
 
 
-def _trim(step: recipe.Step, patient: Patient) -> Smaller:
-    assert step.trim is not None
+Cut = Callable[[PreTrainedModel], Smaller]
+
+
+def _trim(plan: recipe.Trim, patient: Patient) -> list[Cut]:
     encoder, dev = patient.encoder, patient.data.dev
     rows = patient.task.encode(patient.data.train, encoder).features
-    trimmed = trimming.choose(step.trim, patient.folder / "tokenizer.json", rows, patient.max_length)
+    trimmed = trimming.choose(plan, patient.folder / "tokenizer.json", rows, patient.max_length)
     trimming.save(trimmed, patient.folder, patient.out)
     fewer = Encoder(patient.out / "tokenizer.json", patient.max_length)
     before, after = (patient.task.encode(dev, one).features for one in (encoder, fewer))
     found = trimming.report(trimmed, before, after, _unknown(encoder.tokenizer))
-    return Smaller(trimming.trim(patient.model, trimmed.kept), patient.layers, found, list(trimming.remarks(found)))
+    return [
+        lambda model: Smaller(trimming.trim(model, trimmed.kept), report=found, remarks=list(trimming.remarks(found)))
+    ]
 
 
 def _unknown(tokenizer: Tokenizer) -> int | None:
@@ -68,7 +79,30 @@ def _unknown(tokenizer: Tokenizer) -> int | None:
     return next((number for number in names if number is not None), None)
 
 
-OPERATIONS: dict[str, Callable[[recipe.Step, Patient], Smaller]] = {"trim": _trim}
+def _factorize(plan: recipe.Factorize, patient: Patient) -> list[Cut]:  # noqa: ARG001 - an operation's interface
+    return [lambda model: Smaller(factorizing.factorize(model, plan))]
+
+
+def _share(plan: recipe.Share, patient: Patient) -> list[Cut]:
+    return [lambda model: Smaller(sharing.share(model, plan, patient.evidence()))]
+
+
+def _prune(plan: recipe.Prune, patient: Patient) -> list[Cut]:
+    seen = patient.evidence()
+
+    def cut(goal: pruning.Goal, model: PreTrainedModel) -> Smaller:
+        found = pruning.cut(model, goal, plan, seen)
+        return Smaller(found.student, found.layers)
+
+    return [partial(cut, goal) for goal in pruning.goals(patient.model, plan)]
+
+
+OPERATIONS: dict[str, Callable[[Any, Patient], list[Cut]]] = {
+    "trim": _trim,
+    "factorize": _factorize,
+    "share": _share,
+    "prune": _prune,
+}
 
 
 def take(
@@ -83,11 +117,23 @@ def take(
     folder: Path,
     progress: training.Progress,
 ) -> dict[str, Any]:
-    """Fill `folder` with what the step makes of the student in the folder `before`; gives its scores and size."""
+    """Fill `folder` with what the step makes of the student in the folder `before`; gives its scores and size.
+
+    `layers` is the teacher's layer, from 1, of each of the student's.
+    """
     model = heads.load(task.head, before)
     checkpoint.save_tokenizer(before, folder)
     progress(name, 0.0, step.operation)
-    smaller = OPERATIONS[step.operation](step, Patient(model, before, folder, layers, data, task, spec.task.max_length))
+    patient = Patient(model, before, folder, data, task, spec.task.max_length, spec.student_seed)
     plan = step.heal or recipe.Healing(prediction=recipe.Prediction(epochs=0))
-    found = healing.heal(spec, plan, data, task, teacher, smaller.model, smaller.layers, folder, progress, name)
-    return found | {step.operation: smaller.report, "remarks": [*smaller.remarks, *found["remarks"]]}
+    curves, remarks, reports, found = [], [], [], {}
+    cuts = OPERATIONS[step.operation](getattr(step, step.operation), patient)
+    for number, cut in enumerate(cuts, 1):
+        smaller = cut(model)
+        model, layers = smaller.model, [layers[stays - 1] for stays in smaller.layers or range(1, len(layers) + 1)]
+        work = folder / "checkpoints" / str(number)
+        found = healing.heal(spec, plan, data, task, teacher, model, layers, folder, work, progress, name)
+        curves += found["training"]
+        remarks += [*smaller.remarks, *found["remarks"]]
+        reports += [smaller.report] if smaller.report else []
+    return found | {"training": curves, "remarks": remarks, "reports": reports}

@@ -6,9 +6,10 @@ from pydantic import Field, model_validator
 
 from .models import Intermediate, Prediction
 from .parts import Part
+from .steps import Factorize, Prune, Share
 from .trim import Trim
 
-OPERATIONS = ("trim",)
+OPERATIONS = ("trim", "factorize", "share", "prune")
 
 
 class Healing(Part):
@@ -19,9 +20,12 @@ class Healing(Part):
 
 
 class Step(Part):
-    """One operation, and how the student is healed of it."""
+    """One operation, and how the student is healed of it; of several cuts after each."""
 
     trim: Trim | None = None
+    factorize: Factorize | None = None
+    share: Share | None = None
+    prune: Prune | None = None
     heal: Healing | None = Field(Healing(), description="null leaves the student as the operation left it")
 
     @model_validator(mode="after")

@@ -50,10 +50,12 @@ def test_an_uneven_student_that_shares_learns_its_teachers_layers(folder: Path, 
     train = TASK.encode(ROWS, encoder)
     seen = evidence.of_task(TASK, train, encoder.pad_id, 0)
     spec = recipe.Prune(heads=0.4, hidden=0.25, ffn=0.5, scope="global")
-    cut = pruning.cut(teacher, pruning.Goal(2, 24, 5, 64), spec, seen)
+    cut = pruning.cut(teacher, pruning.Goal(2, 24, 5, 64), spec, seen).student
     assert len({heads for heads, _ in compact.shape(cut).layers}) == 2
     spec_even = recipe.Prune(ffn=0.5, importance="magnitude")
-    even = pruning.cut(cut, pruning.Goal(2, 24, 5, (20, 20)), spec_even.model_copy(update={"scope": "layer"}), seen)
+    even = pruning.cut(
+        cut, pruning.Goal(2, 24, 5, (20, 20)), spec_even.model_copy(update={"scope": "layer"}), seen
+    ).student
     student = sharing.share(even, recipe.Share(part="ffn"), seen)
     pair = Pair(teacher, student, [1, 2], train, train, TASK, encoder.pad_id, 0, silent, "digest")
     plan = recipe.Intermediate(epochs=2, batch_size=8, learning_rate=1e-3, relations=1.0, relation_kinds=["value"])

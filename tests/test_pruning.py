@@ -66,7 +66,7 @@ def test_what_writes_nothing_goes_first_and_changes_nothing(family: str, measure
     heads_left, neurons_left = 4 * layers - sum(h for h, _ in gone), 48 * layers - sum(n for _, n in gone)
     spec = recipe.Prune(heads=0.5, importance=measure, scope="global")
     goal = pruning.Goal(3, 32, heads_left, neurons_left)
-    found = pruning.cut(model, goal, spec, evidence(model))
+    found = pruning.cut(model, goal, spec, evidence(model)).student
     assert compact.shape(found).layers == tuple((4 - h, 48 - n) for h, n in gone)
     torch.testing.assert_close(answers(found), before, atol=1e-5, rtol=1e-5)
     assert torch.equal(answers(model), before)  # which stays as it was
@@ -79,7 +79,7 @@ def test_ratios_are_the_sizes(family: str) -> None:
     model = small(family)
     spec = recipe.Prune(heads=0.5, ffn=0.25, hidden=0.25, layers=0.34, importance="magnitude")
     (goal,) = pruning.goals(model, spec)
-    found = pruning.cut(model, goal, spec, NONE)
+    found = pruning.cut(model, goal, spec, NONE).student
     own = 1 if family == "albert" else 2
     assert compact.shape(found) == compact.Shape(24, 2, 8, ((2, 36),) * own)
     assert layout.shape(found).layers == 2
@@ -89,7 +89,7 @@ def test_ratios_are_the_sizes(family: str) -> None:
 def test_evenly_cut_is_a_stock_bert(tmp_path: Path) -> None:
     model = small()
     spec = recipe.Prune(heads=0.5, hidden=0.5, ffn=0.5, importance="magnitude")
-    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, NONE)
+    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, NONE).student
     assert type(found) is BertForSequenceClassification
     stock = BertForSequenceClassification.from_pretrained(saved(found, tmp_path)).eval()
     assert (stock.config.hidden_size, stock.config.num_attention_heads, stock.config.intermediate_size) == (16, 2, 24)
@@ -101,7 +101,7 @@ def test_evenly_cut_is_a_stock_bert(tmp_path: Path) -> None:
 def test_hidden_units_go_everywhere(head: Any) -> None:
     model: Any = small("bert", head)
     spec = recipe.Prune(hidden=0.25, importance="activation")
-    found: Any = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model))
+    found: Any = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model)).student
     old, new = model.bert, found.bert
     table = old.embeddings.word_embeddings.weight
     columns = {tuple(column.tolist()): number for number, column in enumerate(table.T)}
@@ -186,7 +186,7 @@ def test_a_layer_that_does_nothing_is_the_one_to_go() -> None:
     before = answers(model)
     for measure in ("activation", "magnitude"):
         spec = recipe.Prune(layers=0.34, importance=measure)
-        found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model))
+        found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model)).student
         assert layout.shape(found).layers == 2
         torch.testing.assert_close(answers(found), before, atol=1e-4, rtol=1e-4)
 
@@ -199,7 +199,7 @@ def test_steps_end_where_one_cut_does() -> None:
     assert [goal.hidden for goal in goals] == [29, 27, 24]
     assert goals[-1] == pruning.goals(model, spec.model_copy(update={"steps": 1}))[0]
     for goal in goals:
-        model = pruning.cut(model, goal, spec, NONE)
+        model = pruning.cut(model, goal, spec, NONE).student
         assert compact.shape(model).layers == ((goal.heads[0], goal.neurons[0]),) * goal.layers
     assert compact.shape(model) == compact.Shape(24, 2, 8, ((2, 24), (2, 24)))
 
@@ -208,7 +208,7 @@ def test_steps_end_where_one_cut_does() -> None:
 def test_a_shared_student_is_cut_in_all_its_layers_at_once(part: Any, tmp_path: Path) -> None:
     model = sharing.share(small(), recipe.Share(part=part, start="first"), NONE)
     spec = recipe.Prune(heads=0.5, ffn=0.5, layers=0.34, importance="taylor")
-    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model))
+    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model)).student
     again = heads.load("sequence", saved(found, tmp_path)).eval()
     assert torch.equal(answers(again), answers(found))
     assert set(compact.shape(again).layers) == {(2, 24)}
@@ -264,7 +264,7 @@ def test_wrong_cuts() -> None:
 def test_an_uneven_gpt2_exports_to_onnx(tmp_path: Path) -> None:
     model = silence(small("gpt2"))
     spec = recipe.Prune(heads=0.34, ffn=0.2, hidden=0.1, scope="global", importance="activation")
-    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model))
+    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model)).student
     assert len({block.heads for block in blocks(found)}) > 1
     onnx.export_fp32(saved(found, tmp_path / "model"), tmp_path / "fp32.onnx")
     rows = [Features([5, 9, 30, 2], [0] * 4), Features([7, 50], [0] * 2)]
@@ -276,8 +276,8 @@ def test_an_uneven_gpt2_exports_to_onnx(tmp_path: Path) -> None:
 def test_a_language_model_needs_as_many_heads_in_every_layer() -> None:
     model = silence(small("gpt2", "lm"))
     spec = recipe.Prune(heads=0.5, importance="activation")
-    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model))
+    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, evidence(model)).student
     assert (cached.describe(found, None).heads, cached.describe(found, None).width) == (2, 8)
-    uneven = pruning.cut(model, pruning.Goal(3, 32, 8, 144), spec, evidence(model))
+    uneven = pruning.cut(model, pruning.Goal(3, 32, 8, 144), spec, evidence(model)).student
     with pytest.raises(AttarError, match="scope: layer"):
         cached.describe(uneven, None)

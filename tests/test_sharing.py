@@ -130,7 +130,7 @@ def test_wrong_sharing() -> None:
     with pytest.raises(UsageError, match="no batch"):
         sharing.share(four, recipe.Share(), Evidence(losses=lambda model: []))
     spec = recipe.Prune(ffn=0.4, scope="global", importance="magnitude")
-    uneven = cut(four, goals(four, spec)[0], spec, NONE)
+    uneven = cut(four, goals(four, spec)[0], spec, NONE).student
     assert len(set(compact.shape(uneven).layers)) > 1
     with pytest.raises(UsageError, match="several shapes"):
         sharing.share(uneven, recipe.Share(part="ffn", start="first"), NONE)

@@ -32,7 +32,7 @@ def mixed() -> PreTrainedModel:
     """Layers with different heads that share their feed-forward part, and a factorized embedding."""
     spec = recipe.Prune(heads=0.34, importance="magnitude", scope="global")
     model = wide()
-    cut = pruning.cut(model, pruning.Goal(4, HIDDEN, 11, (512,) * 4), spec, Evidence())
+    cut = pruning.cut(model, pruning.Goal(4, HIDDEN, 11, (512,) * 4), spec, Evidence()).student
     assert len({count for count, _ in compact.shape(cut).layers}) > 1
     factorized = factorizing.factorize(cut, recipe.Factorize(rank=40))
     return sharing.share(factorized, recipe.Share(part="ffn", start="first"), Evidence())
