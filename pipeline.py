@@ -18,7 +18,7 @@ from . import recipe, stages
 from .context import Context, Progress
 from .errors import UsageError
 from .files import locked, value_digest, write_text
-from .recipe import Recipe
+from .recipe import SMALLER, Recipe
 from .slots import Slot, obtain
 from .stages import BUNDLE, TOGETHER, Stage
 from .tasks import triples
@@ -36,10 +36,12 @@ def run(
 ) -> Context:
     """Run the stages up to `until` (all of them by default); finished ones are reused.
 
-    They are looked for in this run, in the runs of the same folder, and in those of the folders `beside`.
+    They are looked for in this run, in the runs of the same folder, and in those of the folders `beside`. The word
+    `student` stands for the last stage that makes the student.
 
     A run with a teacher ends with `run.json`, `report.html` and `report.md` in its folder: how far it came.
     """
+    until = spec.student_stage if until == SMALLER else until
     others = (out.parent, *beside)
     context = Context(spec, out, progress, finished=finished, command=command, beside=others)
     if not context.processes.first:

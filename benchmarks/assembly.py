@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..recipe import Budget, Recipe
-from . import machine
+from . import machine, road
 from .inspection import shares
 from .record import Check, Cost, Limit, Model, Run, Stage, Training
 
@@ -135,6 +135,7 @@ def assemble(
         stages=[Stage.model_validate(one) for one in stages],
         training=[Training.model_validate(one) for one in curves],
         models=table,
+        road=road.milestones(spec, results),
         shares={model.name: shares(out / str(model.file)) for model in shown},
         layer_times=measure.get("layer_times", {}),
         checks=[Check.model_validate(one) for one in results.get("verify", {}).get("checks", [])],

@@ -141,6 +141,15 @@ class Stage(Entry):
     reused: bool = False
 
 
+class Milestone(Entry):
+    """The student after a stage that made it, or made it smaller."""
+
+    stage: str
+    parameters: int
+    bytes: int  # of its weights in float32, each once
+    scores: dict[str, dict[str, float]]  # split -> metric -> value
+
+
 class Run(Entry):
     """A whole run."""
 
@@ -156,6 +165,7 @@ class Run(Entry):
     stages: list[Stage] = []
     training: list[Training] = []
     models: list[Model] = []
+    road: list[Milestone] = []  # where the recipe has steps that make the student smaller
     shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
     layer_times: dict[str, Rows] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
     checks: list[Check] = []

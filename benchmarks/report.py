@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..errors import UsageError
-from . import accounts, figures, tables
+from . import accounts, figures, road, tables
 from .cells import Figure, Table
 from .gauges import Gauge, gauges
 from .record import Run
@@ -71,6 +71,7 @@ def section(run: Run, key: str) -> Section:
         accounts.training_table(run),
         accounts.checks_table(run),
         accounts.stages_table(run),
+        road.table(run),
     ]
     recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True) if run.recipe else ""
     shown = {table.key: table for table in made if table.rows}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import BUDGET_MISSED, FAILED, UsageError
+from ..recipe import SMALLER, Recipe
 from .common import Flag, Out, Settings, app, fail, need_training_libraries, print_json, resumable
 
 
@@ -73,6 +74,7 @@ def _stage_command(name: str, doc: str, until: str, made: str) -> None:
 
 _stage_command("teach", "Fine-tune a recipe's teacher, and stop there.", "teach", "teacher")
 _stage_command("distil", "Teach and distil a recipe's student, and stop there.", "distil", "student")
+_stage_command("prune", "Make a recipe's student smaller by the steps of `compress`, and stop there.", SMALLER, "")
 _stage_command(
     "export", "Make a recipe's artefacts and prove each in its own runtime, and stop there.", "verify", "artefacts"
 )
@@ -86,6 +88,8 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
     from ..recipe_file import load
 
     spec = load(path, settings)
+    if until == SMALLER and not spec.compress:
+        raise UsageError("the recipe has no `compress`", where=str(path), fix="state its steps, or use attar distil")
     need_training_libraries()
     folder = out or Path("runs") / spec.name
     command = shlex.join(["attar", *sys.argv[1:]])
@@ -103,6 +107,9 @@ def _show_stage(
     from ..benchmarks import outcome, record, terminal
 
     folder, results = _run(path, out, settings, stage, quiet or json)
+    if stage == SMALLER:
+        stage = list(results)[-1]
+        name = Recipe.folder_of(stage)
     if json:
         return print_json(record.load(folder).model_dump(mode="json"))
     if "knowledge" in results:

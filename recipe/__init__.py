@@ -16,7 +16,7 @@ from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
 from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherCache
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
-from .run import Budget, Measure, Recipe, dump, schema
+from .run import SMALLER, Budget, Measure, Recipe, dump, schema
 from .steps import Factorize, Prune, Share
 from .task import (
     BY_ROWS,
@@ -42,6 +42,7 @@ __all__ = [
     "FORMATS",
     "METRICS",
     "OWN",
+    "SMALLER",
     "TABLES",
     "TEXTS",
     "AsQuestion",

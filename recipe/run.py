@@ -25,6 +25,9 @@ class Measure(Part):
     queries: Positive = Field(200, description="timed inferences per model, length and thread count")
 
 
+SMALLER = "student"  # the last stage that makes the student, whatever it is called
+
+
 class Budget(Part):
     """Limits that the run is judged by; exit code 3 where one is missed."""
 

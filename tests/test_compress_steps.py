@@ -71,6 +71,13 @@ def test_the_bundle_is_of_the_last_step(home: Path) -> None:
         files["student"]["parameters"] == sizes[-1] and files["student"]["file"] == "student-2-trim/model.safetensors"
     )
     assert files["teacher.onnx"]["status"] == files["model.onnx"]["status"] == "ok"  # each with its own pieces
+    road = record["road"]
+    assert [(stone["stage"], stone["parameters"]) for stone in road] == list(
+        zip(("distil", "1-trim", "2-trim"), sizes, strict=True)
+    )
+    page = (run.out / "report.md").read_text("utf-8")
+    shown = page.split("The student's road")[1].split("##")[0]
+    assert f"{sizes[0] / sizes[1]:.2f}×" in shown and "| 2-trim |" in shown and "model.onnx" in shown
     ours, theirs = (Tokenizer.from_file(str(run.out / name / "tokenizer.json")) for name in ("bundle", "teacher"))
     assert ours.get_vocab_size() == 80 < theirs.get_vocab_size()
     model = AutoModelForSequenceClassification.from_pretrained(run.student).eval()
