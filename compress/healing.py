@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -79,7 +78,9 @@ def _compares_pieces(plan: recipe.Healing, task: Task) -> bool:
 
 def in_step(ours: Encoded, theirs: Encoded, stage: str) -> tuple[Encoded, Encoded]:
     """Of both the rows that they read in as many pieces."""
-    kept = [n for n, (one, other) in enumerate(zip(_lengths(ours), _lengths(theirs), strict=True)) if one == other]
+    kept = [
+        number for number, (one, other) in enumerate(zip(_lengths(ours), _lengths(theirs), strict=True)) if one == other
+    ]
     if not kept:
         raise AttarError(
             "no training row is read in as many pieces as before",
@@ -91,10 +92,7 @@ def in_step(ours: Encoded, theirs: Encoded, stage: str) -> tuple[Encoded, Encode
 
 def _lengths(encoded: Encoded) -> list[list[int]]:
     """Pieces of each sequence, by the row that it belongs to."""
-    found: list[list[int]] = [[] for _ in range(encoded.count)]
-    for owner, row in zip(np.asarray(encoded.owners).tolist(), encoded.features, strict=True):
-        found[owner].append(len(row.input_ids))
-    return found
+    return [[len(row.input_ids) for row in rows] for rows in encoded.grouped()]
 
 
 def _left_out(every: int, kept: int, stage: str) -> list[str]:

@@ -66,7 +66,7 @@ def _trim(plan: recipe.Trim, patient: Patient) -> list[Cut]:
     trimmed = trimming.choose(plan, patient.folder / "tokenizer.json", rows, patient.max_length)
     trimming.save(trimmed, patient.folder, patient.out)
     fewer = Encoder(patient.out / "tokenizer.json", patient.max_length)
-    before, after = (patient.task.encode(dev, one).features for one in (encoder, fewer))
+    before, after = (patient.task.encode(dev, one) for one in (encoder, fewer))
     found = trimming.report(trimmed, before, after, _unknown(encoder.tokenizer))
     return [
         lambda model: Smaller(trimming.trim(model, trimmed.kept), report=found, remarks=list(trimming.remarks(found)))

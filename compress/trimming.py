@@ -30,6 +30,7 @@ from ..errors import AttarError, UsageError
 from ..files import read_json, write_json
 from ..tasks import corpus
 from ..tasks.encoding import Encoder, Features
+from ..tasks.task import Encoded
 from ..teachers import checkpoint
 from . import fewer_pieces
 from .fewer_pieces import Document
@@ -164,26 +165,25 @@ def _rows(table: nn.Embedding, rows: torch.Tensor, padding: int | None) -> nn.Em
     return made
 
 
-def report(
-    trimmed: Trimmed, before: Sequence[Features], after: Sequence[Features], unknown: int | None
-) -> dict[str, Any]:
-    """What the trimming costs on texts that were encoded before and after it; `unknown` is the old number of [UNK]."""
+def report(trimmed: Trimmed, before: Encoded, after: Encoded, unknown: int | None) -> dict[str, Any]:
+    """What the trimming costs on rows that were encoded before and after it; `unknown` is the old number of [UNK]."""
     kept = set(trimmed.kept)
     names = {old: number for number, old in enumerate(trimmed.kept)}
-    counts = Counter(piece for row in before for piece in row.input_ids)
+    counts = Counter(piece for row in before.features for piece in row.input_ids)
     changed = sum(
-        [names.get(piece) for piece in old.input_ids] != new.input_ids for old, new in zip(before, after, strict=True)
+        [[names.get(piece) for piece in row.input_ids] for row in old] != [row.input_ids for row in new]
+        for old, new in zip(before.grouped(), after.grouped(), strict=True)
     )
     whole = sum(counts.values())
     missing = Counter({piece: count for piece, count in counts.items() if piece not in kept})
     return {
         "pieces": len(trimmed.kept),
         "coverage": (whole - missing.total()) / whole if whole else 1.0,
-        "changed_texts": changed,
-        "texts": len(before),
+        "changed_rows": changed,
+        "rows": before.count,
         "unknown_before": counts[unknown] if unknown is not None else 0,
-        "unknown_after": _count(after, names.get(unknown)) if unknown is not None else 0,
-        "pieces_per_text": [_mean(before), _mean(after)],
+        "unknown_after": _count(after.features, names.get(unknown)) if unknown is not None else 0,
+        "pieces_per_text": [_mean(before.features), _mean(after.features)],
         "missing": [piece for piece, _ in missing.most_common(10)],
     }
 

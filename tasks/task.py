@@ -79,6 +79,13 @@ class Encoded(ABC):
         long = {int(n) for n, row in zip(self.owners, self.features, strict=True) if len(row.input_ids) > length}
         return self.of([number for number in range(self.count) if number not in long])
 
+    def grouped(self) -> list[list[Features]]:
+        """The sequences of each that is scored."""
+        found: list[list[Features]] = [[] for _ in range(self.count)]
+        for owner, row in zip(self.owners, self.features, strict=True):
+            found[int(owner)].append(row)
+        return found
+
     @property
     def count(self) -> int:
         """What is scored: rows, or the questions that several rows belong to."""

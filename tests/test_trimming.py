@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attar import recipe
 from attar.compress import fewer_pieces, trimming
 from attar.errors import AttarError, UsageError
-from attar.tasks.encoding import Encoder
+from attar.tasks.encoding import Encoder, Features
+from attar.tasks.text import EncodedTexts
 from attar.teachers import checkpoint
 from conftest import SENTENCES, tiny_teacher
 from helpers import written
@@ -87,22 +89,27 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_teacher(tmp_path_factory.mktemp("trim") / "model")
 
 
-def rows(home: Path, texts: list[str]) -> Any:
-    return Encoder(home / "tokenizer.json", 32).encode([(text, None) for text in texts])
+def encoded(home: Path, texts: list[str]) -> EncodedTexts:
+    features = Encoder(home / "tokenizer.json", 32).encode([(text, None) for text in texts])
+    return EncodedTexts(features, np.zeros(len(texts), np.int64), 1)
+
+
+def rows(home: Path, texts: list[str]) -> list[Features]:
+    return encoded(home, texts).features
 
 
 @pytest.mark.parametrize("spec", [{"coverage": 0.8}, {"pieces": 85}])
 def test_what_is_not_kept_falls_to_smaller_pieces(home: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
-    before = rows(home, SENTENCES)
-    trimmed = trimming.choose(recipe.Trim(**spec), home / "tokenizer.json", before, 32)
+    before = encoded(home, SENTENCES)
+    trimmed = trimming.choose(recipe.Trim(**spec), home / "tokenizer.json", before.features, 32)
     trimming.save(trimmed, home, tmp_path)
-    after = rows(tmp_path, SENTENCES)
+    after = encoded(tmp_path, SENTENCES)
     unknown = Tokenizer.from_file(str(home / "tokenizer.json")).token_to_id("[UNK]")
     found = trimming.report(trimmed, before, after, unknown)
     assert found["unknown_after"] == found["unknown_before"] == 0
     assert spec.get("coverage", 0) <= found["coverage"] < 1 and found["pieces"] <= spec.get("pieces", 150)
     assert spec.get("pieces", 0) in (0, found["pieces"])  # no room is left
-    assert found["pieces_per_text"][1] > found["pieces_per_text"][0] and found["changed_texts"] > 0
+    assert found["pieces_per_text"][1] > found["pieces_per_text"][0] and found["changed_rows"] > 0
     words = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     text = SENTENCES[0]
     assert words.decode(words.encode(text).ids).replace(" ##", "") == text  # spelt out, nothing is lost
@@ -150,12 +157,12 @@ def test_a_corpus_is_counted_beside_the_rows(home: Path, tmp_path: Path) -> None
     plan = recipe.Trim(corpus=recipe.Corpus(paths=[str(text)]))
     both = trimming.choose(plan, home / "tokenizer.json", few, 32)
     assert set(alone.kept) < set(both.kept)
-    dev = rows(home, SENTENCES[4:])
+    dev = encoded(home, SENTENCES[4:])
     trimming.save(alone, home, tmp_path)
-    poor = trimming.report(alone, dev, rows(tmp_path, SENTENCES[4:]), 1)
+    poor = trimming.report(alone, dev, encoded(tmp_path, SENTENCES[4:]), 1)
     assert any("only" in line and "compress.trim.corpus" in line for line in trimming.remarks(poor))
     trimming.save(both, home, tmp_path)
-    assert not list(trimming.remarks(trimming.report(both, dev, rows(tmp_path, SENTENCES[4:]), 1)))
+    assert not list(trimming.remarks(trimming.report(both, dev, encoded(tmp_path, SENTENCES[4:]), 1)))
 
 
 def test_what_cannot_be_is_told(home: Path) -> None:
