@@ -12,12 +12,14 @@ from attar.stages.stage import stated
 from attar.students import layer_map
 from attar.tasks import encoding
 from attar.tasks.table import Example
+from attar.tasks.task import Answers
 from attar.tasks.text import TextTask
 from attar.teachers import heads
 from conftest import LABELS, SENTENCES, tiny_teacher
 from helpers import silent
 from safetensors.numpy import load_file
 from scipy.special import log_softmax
+from transformers import PreTrainedModel
 
 ROWS = [
     Example(f"{SENTENCES[n % 8]} {SENTENCES[(n + 3) % 8]}", None, LABELS[n % 8 % 3], f"rows:{n}") for n in range(48)
@@ -222,10 +224,15 @@ def test_a_rate_that_explodes_stops_before_the_weights_are_lost(folder: Path, tm
     assert sum(epochs[1].values()) < sum(epochs[0].values())
 
 
+def said(found: Pair, model: PreTrainedModel) -> Answers:
+    """A model's logits on the training rows."""
+    return heads.answers(model, found.task.head, found.train.features, found.pad_id)
+
+
 def divergence(found: Pair) -> float:
     """Mean Kullback-Leibler divergence of the student's probabilities from its teacher's."""
     models = (found.teacher, found.student)
-    theirs, ours = (log_softmax(found.answers(m, found.train.features), axis=1) for m in models)
+    theirs, ours = (log_softmax(said(found, m), axis=1) for m in models)
     return float((np.exp(theirs) * (theirs - ours)).sum(1).mean())
 
 
@@ -238,8 +245,7 @@ def test_answers_are_learnt_from_whom_the_weights_say(folder: Path, tmp_path: Pa
     state = answers.learn_answers(found, plan, tmp_path)
     assert set(state.epochs[0]["losses"]) == ({"soft"} if soft else {"hard"})
     truth, teachers_truth = (
-        found.task.score(found.answers(model, found.train.features), found.train)
-        for model in (found.student, found.teacher)
+        found.task.score(said(found, model), found.train) for model in (found.student, found.teacher)
     )
     if soft:
         assert divergence(found) < 0.5 * before
@@ -275,7 +281,7 @@ def test_the_triple_loss_of_distilbert_on_a_task(folder: Path, tmp_path: Path) -
 def test_the_teachers_answers_are_kept_and_give_the_same_student(folder: Path, tmp_path: Path) -> None:
     found = pair(folder, kind="distilbert", layers=2)
     kept = answers.teacher_answers(found, tmp_path / "logits")
-    expected = found.answers(found.teacher, found.train.features)
+    expected = said(found, found.teacher)
     assert all(np.array_equal(kept[number]["logits"], row) for number, row in enumerate(expected))
     plan, weights = recipe.Prediction(epochs=1, batch_size=16), []
     for name in ("new", "again"):  # the second time they are read

@@ -252,7 +252,10 @@ def apart(found: Pair, loss: str) -> float:
     How far the directions are from the teacher's, or the cosines from the teacher's cosines, or how many texts' teacher
     vectors are nearer to another text's vector.
     """
-    ours, theirs = (np.asarray(found.answers(model, found.train.features)) for model in (found.student, found.teacher))
+    ours, theirs = (
+        np.asarray(heads.answers(model, found.task.head, found.train.features, found.pad_id))
+        for model in (found.student, found.teacher)
+    )
     if loss == "soft":
         return float(np.linalg.norm(ours - theirs, axis=1).mean())
     if loss == "similarity":

@@ -362,7 +362,7 @@ def test_a_length_beyond_the_positions_is_refused(family: str, length: int, tmp_
 @pytest.mark.parametrize("make", [ort_format.convert, quantization.onnx_dynamic_int8])
 def test_a_damaged_onnx_file_is_one_clear_error(make: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"not a model" * 100)
-    with pytest.raises(AttarError, match="failed"):
+    with pytest.raises(AttarError, match=r"failed|not an ONNX file"):
         make(tmp_path / "bad.onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -187,12 +187,14 @@ def test_a_pair_in_both_orders_has_one_answer(teacher: Path, tmp_path: Path) -> 
     found = run(tmp_path, teacher, task, STUDENTS[0], "distil")
     assert found.results["teach"]["scores"]["dev"]["spearman"] > 0.5
     assert found.reload_check()["passed"]
-    straight = found.task.encode(found.data.train[: len(rows)], found.encoder)
+    straight = found.task.encode(found.data.train[: len(rows)], found.encoder("teacher"))
     for role in ("teacher", "student"):
         model = heads.load("sequence", found.out / role)
         sums = [
-            np.stack(heads.answers(model, "sequence", split.features, found.encoder.pad_id)).reshape(-1, 2).sum(1)
-            for split in (straight, found.splits["dev"])
+            np.stack(heads.answers(model, "sequence", split.features, found.encoder("teacher").pad_id))
+            .reshape(-1, 2)
+            .sum(1)
+            for split in (straight, found.splits("teacher")["dev"])
         ]
         np.testing.assert_allclose(*sums, atol=1e-4)
 

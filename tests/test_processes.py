@@ -19,6 +19,7 @@ from attar.errors import UsageError
 from attar.files import read_json, write_json
 from attar.processes import Processes
 from attar.recipe_file import parse
+from attar.stages.stage import stated
 from attar.tasks import corpus
 from attar.teachers import pretrain
 from hypothesis import given
@@ -255,7 +256,7 @@ def test_keys_and_checkpoints_are_as_they_were_before_there_was_a_precision(text
     plain, rounded = (spec(texts, STOPPED, **plan) for plan in ({}, {"precision": "bfloat16"}))
     written = plain.training.model_dump(mode="json")
     assert written.pop("precision") == "auto"
-    assert pipeline._stated(plain) == plain.model_dump(mode="json") | {"training": written}
-    assert pipeline._stated(rounded)["training"]["precision"] == "bfloat16"
+    assert stated(plain) == plain.model_dump(mode="json") | {"training": written}
+    assert stated(rounded)["training"]["precision"] == "bfloat16"
     assert resuming.same_plan(json.dumps(written), plain.training)
     assert not resuming.same_plan(json.dumps(written), rounded.training)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from attar import recipe
-from attar.compress import factorizing, pruning, quantization, sharing
+from attar.compress import factorizing, litert_quantization, pruning, quantization, sharing
 from attar.compress.evidence import Evidence
 from attar.export import litert, onnx, ort_format, parity
 from attar.export.single_copies import fold_transposes
@@ -55,7 +55,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         onnx.export_fp32(model, folder / "fp32.onnx")
         litert.export_fp32(model, folder / "fp32.tflite", LENGTH)
         quantization.onnx_dynamic_int8(folder / "fp32.onnx", folder / "int8.onnx")
-        quantization.tflite_dynamic_int8(folder / "fp32.tflite", folder / "int8.tflite", "litert")
+        litert_quantization.dynamic_int8(folder / "fp32.tflite", folder / "int8.tflite", "litert")
         for name in ("fp32", "int8"):
             ort_format.convert(folder / f"{name}.onnx", folder / f"{name}.ort")
 
