@@ -46,6 +46,7 @@ class Context:
     beside: tuple[Path, ...] = ()  # folders with runs whose finished stages may be taken
     processes: Processes = field(default_factory=launched)
     _outputs: dict[str, dict[str, Answers]] = field(default_factory=dict)
+    _encoders: dict[str, Encoder] = field(default_factory=dict)  # by their file's digest, as `_splits`
     _splits: dict[str, dict[str, Encoded]] = field(default_factory=dict)
 
     @cached_property
@@ -112,7 +113,11 @@ class Context:
 
     def encoder(self, role: str) -> Encoder:
         """The tokenizer of the teacher or of the student; they differ where the student's vocabulary was trimmed."""
-        return Encoder(self.folder(role) / "tokenizer.json", self.recipe.task.max_length)
+        path = self.folder(role) / "tokenizer.json"
+        digest = file_digest(path)
+        if digest not in self._encoders:
+            self._encoders[digest] = Encoder(path, self.recipe.task.max_length)
+        return self._encoders[digest]
 
     def splits(self, role: str) -> dict[str, Encoded]:
         """The splits that are scored, as the teacher or the student reads them."""

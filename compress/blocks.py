@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AttarError
-from ..export.wrapper import first_line, quiet
+from ..export.wrapper import explained, quiet
 from ..files import write_bytes
+from ..recipe import Preset
 from . import graphs, quantization
-from .quantization import Preset
 
 Packed = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 ACCURACY_LEVEL = 4  # of MatMulNBits: activations in int8
@@ -80,7 +80,7 @@ def onnx_int4(fp32: Path, out: Path, block: int, wide: Collection[str], preset: 
     model = graphs.parted(graphs.load(fp32))
     found = graphs.matrices(model)
     narrow = [one for one in found if one.name not in wide]
-    try:
+    with explained("the 4-bit quantization", str(fp32)):
         if len(narrow) < len(found):
             kept = [node for one in narrow for node in one.nodes]
             model = quantization.dynamic(model, preset, left_out=kept)
@@ -90,10 +90,6 @@ def onnx_int4(fp32: Path, out: Path, block: int, wide: Collection[str], preset: 
             if one.table:
                 _lookups(model.graph, one, block)
         data = graphs.save(model)
-    except AttarError:
-        raise
-    except Exception as error:
-        raise AttarError(f"the 4-bit quantization failed: {first_line(error)}", where=str(fp32)) from error
     write_bytes(out, data)
     elements = sum(one.elements for one in found) or 1
     return sum(one.elements * (8 if one.name in wide else bits(block)) for one in found) / elements

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AttarError
-from ..export.wrapper import first_line
+from ..export.wrapper import explained
 from ..files import write_bytes
 from . import graphs
 
@@ -24,7 +24,7 @@ def onnx_fp16(fp32: Path, out: Path) -> None:
 
     model = graphs.load(fp32)
     casts = []
-    try:
+    with explained("the conversion to float16", str(fp32)):
         for tensor in model.graph.initializer:
             if tensor.data_type != graphs.FLOAT32 or len(tensor.dims) < 2:
                 continue
@@ -38,8 +38,4 @@ def onnx_fp16(fp32: Path, out: Path) -> None:
         del model.graph.node[:]
         model.graph.node.extend(nodes)
         data = graphs.save(model)
-    except AttarError:
-        raise
-    except Exception as error:
-        raise AttarError(f"the conversion to float16 failed: {first_line(error)}", where=str(fp32)) from error
     write_bytes(out, data)

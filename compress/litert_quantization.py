@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import AttarError
-from ..export.wrapper import first_line, quiet
+from ..export.wrapper import explained, quiet
 from ..files import write_bytes
 from ..tasks.encoding import Features, collate
 
@@ -111,17 +111,14 @@ def _write(fp32: Path, out: Path, recipe: Any, name: str, rows: Sequence[dict[st
 
     names = _inputs(fp32)
     fed = [{name: values.astype(np.int32) for name, values in one.items() if name in names} for one in rows]
-    try:
-        with quiet():
-            tool = quantizer.Quantizer(str(fp32), recipe.get_quantization_recipe())
-            ranges = None
-            if fed:  # the quantizer's own calibration keeps moving averages of the ranges, which cut what is rare
-                seen = calibrator.Calibrator(str(fp32), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-                seen.calibrate({SIGNATURE: fed}, recipe)
-                ranges = seen.get_model_qsvs()
-            data = tool.quantize(ranges, enable_progress_report=False).quantized_model
-    except Exception as error:
-        raise AttarError(f"the {name} quantization failed: {first_line(error)}", where=str(fp32)) from error
+    with explained(f"the {name} quantization", str(fp32)), quiet():
+        tool = quantizer.Quantizer(str(fp32), recipe.get_quantization_recipe())
+        ranges = None
+        if fed:  # the quantizer's own calibration keeps moving averages of the ranges, which cut what is rare
+            seen = calibrator.Calibrator(str(fp32), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+            seen.calibrate({SIGNATURE: fed}, recipe)
+            ranges = seen.get_model_qsvs()
+        data = tool.quantize(ranges, enable_progress_report=False).quantized_model
     if data is None:
         raise AttarError(f"the {name} quantization gave no model", where=str(fp32))
     write_bytes(out, bytes(data))

@@ -11,16 +11,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ..errors import AttarError
-from ..export.wrapper import first_line, quiet
+from ..export.wrapper import explained, quiet
 from ..files import write_bytes
+from ..recipe import Preset
 from . import graphs
 
-Preset = Literal["any-cpu", "dot-product"]
 OPERATORS = ("MatMul", "Gather")
 
 # Activations are uint8. On x86 without VNNI the products of uint8 and int8 are added in pairs into 16 bits, which
@@ -34,10 +33,8 @@ REDUCE_RANGE: dict[Preset, bool] = {"any-cpu": True, "dot-product": False}
 def onnx_dynamic_int8(fp32: Path, out: Path, preset: Preset = "any-cpu") -> None:
     """Write the int8 form of a float32 ONNX file: matrix products and embeddings."""
     model = graphs.load(fp32)
-    try:
+    with explained("the int8 quantization", str(fp32)):
         data = graphs.save(dynamic(model, preset))
-    except Exception as error:
-        raise AttarError(f"the int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
     write_bytes(out, data)
 
 

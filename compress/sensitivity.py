@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,4 +91,4 @@ def choose(found: Sequence[Sensitivity], share: float, noise: float | None = Non
         if one.elements <= room:
             wide.add(one.name)
             room, left = room - one.elements, left - one.noise
-    return [Sensitivity(one.name, one.title, one.elements, one.noise, one.name in wide) for one in found]
+    return [replace(one, wide=one.name in wide) for one in found]

@@ -23,11 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AttarError
-from ..export.wrapper import first_line, quiet
+from ..export.wrapper import explained, quiet
 from ..files import write_bytes
+from ..recipe import Preset
 from ..tasks.encoding import Features, collate
 from . import graphs, quantization
-from .quantization import REDUCE_RANGE, Preset
+from .quantization import REDUCE_RANGE
 
 Method = Literal["minmax", "entropy", "percentile"]
 BATCH = 8  # rows that are padded together
@@ -55,30 +56,27 @@ def onnx_static_int8(
     check_rows(model, rows, str(fp32))
     dense = [node for one in graphs.matrices(model) if not one.table for node in one.nodes]
     flowing = {node.input[0] for node in model.graph.node if node.name in dense}
-    try:
-        with quiet(), tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            model = quantization.dynamic(model, preset, operators=["Gather"])
-            (folder / "model.onnx").write_bytes(model.SerializeToString())
-            _calibrate(folder, list(_batches(model, rows, pad_id)), flowing, method, percentile)
-            quantize_static(
-                folder / "model.onnx",
-                folder / "int8.onnx",
-                None,
-                calibration_cache_path=folder / "ranges.json",
-                calibrate_method=_methods()[method],
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["MatMul"],
-                nodes_to_quantize=dense,
-                per_channel=True,
-                reduce_range=REDUCE_RANGE[preset],
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
-            )
-            data = graphs.save(_load(folder / "int8.onnx"))
-    except Exception as error:
-        raise AttarError(f"the static int8 quantization failed: {first_line(error)}", where=str(fp32)) from error
+    with explained("the static int8 quantization", str(fp32)), quiet(), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = quantization.dynamic(model, preset, operators=["Gather"])
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+        _calibrate(folder, list(_batches(model, rows, pad_id)), flowing, method, percentile)
+        quantize_static(
+            folder / "model.onnx",
+            folder / "int8.onnx",
+            None,
+            calibration_cache_path=folder / "ranges.json",
+            calibrate_method=_methods()[method],
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=dense,
+            per_channel=True,
+            reduce_range=REDUCE_RANGE[preset],
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+        )
+        data = graphs.save(_load(folder / "int8.onnx"))
     write_bytes(out, data)
 
 

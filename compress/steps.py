@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from .. import recipe, training
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
+from ..tasks.lama import UNKNOWNS
 from ..tasks.task import Task
 from ..teachers import checkpoint, heads
 from . import evidence, factorizing, healing, pruning, sharing, trimming
@@ -57,10 +58,10 @@ class Smaller:
     remarks: Sequence[str] = ()
 
 
-Cut = Callable[[PreTrainedModel], Smaller]
+Change = Callable[[PreTrainedModel], Smaller]
 
 
-def _trim(plan: recipe.Trim, patient: Patient) -> list[Cut]:
+def _trim(plan: recipe.Trim, patient: Patient) -> list[Change]:
     encoder, dev = patient.encoder, patient.data.dev
     rows = patient.task.encode(patient.data.train, encoder).features
     trimmed = trimming.choose(plan, patient.folder / "tokenizer.json", rows, patient.max_length)
@@ -75,19 +76,19 @@ def _trim(plan: recipe.Trim, patient: Patient) -> list[Cut]:
 
 def _unknown(tokenizer: Tokenizer) -> int | None:
     """The number of the unknown piece."""
-    names = (tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>"))
+    names = (tokenizer.token_to_id(name) for name in UNKNOWNS)
     return next((number for number in names if number is not None), None)
 
 
-def _factorize(plan: recipe.Factorize, patient: Patient) -> list[Cut]:  # noqa: ARG001 - an operation's interface
+def _factorize(plan: recipe.Factorize, patient: Patient) -> list[Change]:  # noqa: ARG001 - an operation's interface
     return [lambda model: Smaller(factorizing.factorize(model, plan))]
 
 
-def _share(plan: recipe.Share, patient: Patient) -> list[Cut]:
+def _share(plan: recipe.Share, patient: Patient) -> list[Change]:
     return [lambda model: Smaller(sharing.share(model, plan, patient.evidence()))]
 
 
-def _prune(plan: recipe.Prune, patient: Patient) -> list[Cut]:
+def _prune(plan: recipe.Prune, patient: Patient) -> list[Change]:
     seen = patient.evidence()
 
     def cut(goal: pruning.Goal, model: PreTrainedModel) -> Smaller:
@@ -97,7 +98,7 @@ def _prune(plan: recipe.Prune, patient: Patient) -> list[Cut]:
     return [partial(cut, goal) for goal in pruning.goals(patient.model, plan)]
 
 
-OPERATIONS: dict[str, Callable[[Any, Patient], list[Cut]]] = {
+OPERATIONS: dict[str, Callable[[Any, Patient], list[Change]]] = {
     "trim": _trim,
     "factorize": _factorize,
     "share": _share,

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from .. import recipe
 from ..compress import blocks, graphs, half, litert_quantization, quantization, sensitivity, static_int8
 from ..compress.sensitivity import Sensitivity
-from ..recipe import Processor
+from ..recipe import Preset
 from ..tasks.task import Head
 from . import cached, litert, onnx, ort_format
 from .calibration import Rows
@@ -49,7 +49,7 @@ class Plan:
     of: Literal["teacher", "student"] = "student"
     length: int | None = None
     wanted: bool = True  # False: only an input of another file
-    processor: Processor | None = None  # None: as right on one as on the other
+    processor: Preset | None = None  # None: as right on one as on the other
     source: str = ""  # the file that it is another form of
 
 
@@ -75,7 +75,7 @@ def _onnx_plans(spec: recipe.Export, head: Head, student: Path, quantizer: _Quan
     if "fp32" in spec.ort:
         yield Plan("model.ort", "fp32", (ONNX,), _ort(fp32, "model.ort"), source=fp32)
     for precision in sorted({*spec.onnx, *spec.ort} - {"fp32"}, key=list(quantizer.makers).index):
-        kinds: Sequence[Processor | None] = spec.processors if precision in INTEGER else [None]
+        kinds: Sequence[Preset | None] = spec.processors if precision in INTEGER else [None]
         for kind in kinds:
             name = f"model-{precision}" + (f"-{kind}" if kind == "dot-product" else "")
             make, file, ort = quantizer.maker(precision, f"{name}.onnx", kind), f"{name}.onnx", f"{name}.ort"
@@ -94,7 +94,7 @@ class _Quantizer:
     def __init__(self, spec: recipe.Export, rows: Rows) -> None:
         self.spec, self.rows = spec, rows
         self._choice: list[Sensitivity] = []
-        self.makers: dict[Precision, Callable[[Path, Path, Processor], Made | None]] = {
+        self.makers: dict[Precision, Callable[[Path, Path, Preset], Made | None]] = {
             "fp16": lambda fp32, out, kind: half.onnx_fp16(fp32, out),
             "int8": quantization.onnx_dynamic_int8,
             "int8-static": self._static,
@@ -102,21 +102,21 @@ class _Quantizer:
             "mixed": self._mixed,
         }
 
-    def maker(self, precision: Any, file: str, kind: Processor | None) -> Callable[[Path], Made | None]:
+    def maker(self, precision: Any, file: str, kind: Preset | None) -> Callable[[Path], Made | None]:
         """What makes the file in a folder that has `model.onnx`."""
         return lambda d: self.makers[precision](d / "model.onnx", d / file, kind or "any-cpu")
 
-    def _static(self, fp32: Path, out: Path, kind: Processor) -> None:
+    def _static(self, fp32: Path, out: Path, kind: Preset) -> None:
         how = self.spec.calibration
         rows, pad_id = self.rows.features, self.rows.pad_id
         static_int8.onnx_static_int8(fp32, out, rows, pad_id, how.method, how.percentile, kind)
 
-    def _int4(self, fp32: Path, out: Path, kind: Processor) -> Made:
+    def _int4(self, fp32: Path, out: Path, kind: Preset) -> Made:
         tables = [one.name for one in graphs.matrices(graphs.load(fp32)) if one.table]
         wide = tables if self.spec.int4.embeddings == 8 else []
         return Made(bits=blocks.onnx_int4(fp32, out, self.spec.int4.block, wide, kind))
 
-    def _mixed(self, fp32: Path, out: Path, kind: Processor) -> Made:
+    def _mixed(self, fp32: Path, out: Path, kind: Preset) -> Made:
         block, how = self.spec.int4.block, self.spec.mixed
         if not self._choice:  # the same for every kind of processor
             found = sensitivity.measure(fp32, self.rows.features, block, self.rows.pad_id)

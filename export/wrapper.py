@@ -112,6 +112,17 @@ def load(folder: Path, head: Head = "sequence") -> Exportable:
     return Exportable(model, head)
 
 
+@contextlib.contextmanager
+def explained(what: str, where: str) -> Iterator[None]:
+    """Tell what a library could not do, and at which file, by a line of its error; our own errors stay as they are."""
+    try:
+        yield
+    except AttarError:
+        raise
+    except Exception as error:
+        raise AttarError(f"{what} failed: {first_line(error)}", where=where) from error
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a library's error, or its type."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .augment import Augment
 from .compression import Healing, Step
-from .export import Calibration, Export, Int4, Mixed, Processor
+from .export import Calibration, Export, Int4, Mixed, Preset
 from .general import General
 from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
 from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherCache
@@ -76,9 +76,9 @@ __all__ = [
     "Positive",
     "Precision",
     "Prediction",
+    "Preset",
     "Pretrain",
     "Pretraining",
-    "Processor",
     "Prune",
     "Recipe",
     "Share",

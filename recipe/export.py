@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from .parts import Distinct, Part, Positive, Some
 
-Processor = Literal["any-cpu", "dot-product"]
+Preset = Literal["any-cpu", "dot-product"]
 
 
 class Calibration(Part):
@@ -49,7 +49,7 @@ class Export(Part):
     ort: Distinct[Literal["fp32", "int8", "int8-static", "int4", "mixed"]] = ["int8"]
     tflite: Distinct[Literal["fp32", "fp16", "int8", "int8-static", "int4"]] = ["fp32", "int8"]
     lengths: Some[Positive] = Field([64], description="static lengths, one .tflite file each")
-    processors: Some[Processor] = Field(
+    processors: Some[Preset] = Field(
         ["any-cpu"],
         description="one int8 file of ONNX each: weights in 7 bits, right everywhere, or in 8 bits, for ARM and for "
         "x86 with VNNI",
