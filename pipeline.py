@@ -20,7 +20,7 @@ from .errors import UsageError
 from .files import locked, value_digest, write_text
 from .recipe import SMALLER, Recipe
 from .slots import Slot, obtain
-from .stages import BUNDLE, TOGETHER, Stage
+from .stages import ANSWERS, BUNDLE, TOGETHER, Stage
 from .tasks import triples
 
 
@@ -60,6 +60,8 @@ def run(
                     context.processes.leave()
                 if stage.name == until:
                     break
+            if until == BUNDLE.name:
+                shutil.rmtree(out / ANSWERS, ignore_errors=True)
         finally:  # where no artefact passed there is no bundle, and the report says why
             # A record that is there tells of stages beyond `until` that stand: `_outdate` removes it where they do not.
             if "teach" in context.results and (until == BUNDLE.name or not (out / "run.json").is_file()):
@@ -103,8 +105,7 @@ def _report(context: Context) -> None:
     record.save(found, context.out / "run.json")
     if context.recipe.language:
         return  # the report is about scores that are shares of rows, and a perplexity is none
-    write_text(context.out / "report.html", report.html([found]))
-    write_text(context.out / "report.md", report.markdown([found]))
+    report.write(found, context.out)
 
 
 def _prepare(context: Context) -> None:

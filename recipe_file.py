@@ -3,11 +3,12 @@
 - What is read is a mapping of keys to values and a type of `recipe.Part`s that checks it; score sheets are read so too.
 - The first problem is told in one line: the file's line, or the setting that brought it, the key, and the cure.
 - A key that stands twice is refused, because YAML would silently take the last.
-- `--set a.b=VALUE` reads VALUE as YAML; it never changes what was given to it.
+- `--set a.b=VALUE` reads VALUE as YAML; it never changes what was given to it. A place in a list is a number, from 0.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,18 +100,29 @@ def _set(values: dict[str, Any], setting: str) -> dict[str, Any]:
     if not equals or not key:
         raise UsageError(f"{setting!r} is not KEY=VALUE", where="--set", fix="for example --set student.layers=4")
     *parents, last = key.strip().split(".")
-    place = result = dict(values)
+    result = dict(values)
+    place: Any = result
     for parent in parents:
-        held = {} if place.get(parent) is None else place[parent]
-        if not isinstance(held, dict):
+        at = _at(place, parent, setting)
+        held = place[at] if isinstance(at, int) else place.get(at)
+        if held is not None and not isinstance(held, dict | list):
             raise UsageError(f"{parent!r} holds a value, not keys", where=f"--set {setting}")
-        place[parent] = dict(held)
-        place = place[parent]
+        place[at] = copy.copy(held) if held is not None else {}
+        place = place[at]
     try:
-        place[last] = _yaml_value(word)
+        place[_at(place, last, setting)] = _yaml_value(word)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UsageError(f"{word!r} is not a YAML value", where=f"--set {setting}") from None
     return result
+
+
+def _at(place: Any, key: str, setting: str) -> str | int:
+    """The key, or its number in a list, from 0."""
+    if not isinstance(place, list):
+        return key
+    if not (key.isdecimal() and int(key) < len(place)):
+        raise UsageError(f"{key!r} is none of the list's {len(place)} numbers, from 0", where=f"--set {setting}")
+    return int(key)
 
 
 def _yaml_value(word: str) -> Any:

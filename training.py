@@ -21,6 +21,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ from .tasks import batching
 Losses = dict[str, Tensor]
 Scores = dict[str, float]
 Progress = Callable[[str, float, str], None]  # what, share done, a short remark
+Watch = Callable[[str, Scores], None]  # phase, dev scores; what it raises ends the training
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 CHECKPOINT_SECONDS = 120.0
 NAMED = 64  # rows of a batch that an error names
@@ -65,6 +69,16 @@ class Job:
     progress: Progress = lambda what, done, remark: None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     processes: Processes = ALONE  # `loss` gives this one's part: averaged over all, the whole batch's
+
+
+@contextlib.contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Within it every dev score of every phase is told to `watch`, which may end it by an error of its own."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 def fit(job: Job) -> State:
@@ -226,6 +240,8 @@ def _evaluate(job: Job, state: State, best: dict[str, Tensor], batches: int) -> 
         }
     )
     state.rows, state.sums, state.seconds = 0, {}, 0.0
+    if scores and (watch := _watch.get()):
+        watch(job.phase, scores)
     return best
 
 

@@ -57,7 +57,12 @@ def _torch_row(role: Any, found: dict[str, Any], out: Path, folder: str) -> Mode
 def limits(budget: Budget, model: Model, table: Sequence[Model], metric: str) -> list[Limit]:
     """The stated limits, judged for one artefact; the teacher is the first row of the table."""
     drop = _points(table[0].scores["dev"][metric], model.scores.get("dev", {}).get(metric))
-    values = {"max_size": model.bytes, "max_latency": latency(model, table), "max_drop": drop}
+    values = {
+        "max_size": model.bytes,
+        "max_latency": latency(model, table),
+        "max_memory": model.cost.peak_memory,
+        "max_drop": drop,
+    }
     found = []
     for name, value in values.items():
         limit = getattr(budget, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from . import front
 from .breakdown import bytes_figure, milliseconds_figure
 from .cells import Figure, below
 from .derived import (
@@ -43,6 +44,7 @@ def of_run(run: Run, key: str) -> list[Figure]:
         _scores(run, f"{key}-time", "Score against latency", f"p50 ms, {at} (log)", _p50(run), "max_latency"),
         bytes_figure(run, f"{key}-bytes"),
         milliseconds_figure(run, f"{key}-ms"),
+        _tried(run, f"{key}-tried"),
         *(_curve(run, phase, f"{key}-phase{i}", f"training[{i}]") for i, phase in enumerate(run.training)),
     ]
     return [figure for figure in found if figure]
@@ -117,6 +119,30 @@ def _scores(
     caption += "; hollow marks were rejected" if any(p.hollow for p in points) else ""
     caption += "; the shaded corner meets the budget." if bound or floor is not None else "."
     return Figure(title, svg, caption, legend)
+
+
+def _tried(run: Run, key: str) -> Figure | None:
+    """The students that a search trained: score after a short distillation against bytes."""
+    if run.search is None:
+        return None
+    metric, points = metric_of(run), []
+    best = {one.number for one in front.front(run.search.trials, metric)}
+    for place, trial in enumerate(run.search.trials):
+        file = front.file_of(trial)
+        if file is None or not file.bytes:
+            continue
+        value, behind = 100 * file.scores["dev"][metric], trial.number not in best
+        title = f"trial {trial.number}, {front.described(trial)}: {digits(file.bytes / 1e6)} MB, {metric} {value:.1f}"
+        path, wins = f"search.trials[{place}]", trial.number == run.search.winner
+        name = str(trial.number)
+        points.append(Point(name, file.bytes / 1e6, value, f"{title} — {path}", 0, hollow=behind, strong=wins))
+    if len(points) < 2:
+        return None
+    bound = next((limit.limit / 1e6 for limit in run.limits if limit.name == "max_size"), None)
+    desc, title = "; ".join(point.title for point in points), "Students tried: score against size"
+    svg = scatter(key, title, desc, points, "MB (log)", f"dev {metric} × 100", bound)
+    caption = "After a short distillation. Numbers are those of the trials; hollow ones are behind the front, the ring "
+    return Figure(title, svg, caption + "is the student that was trained in full.", kind="search")
 
 
 def _curve(run: Run, phase: Training, key: str, path: str) -> Figure | None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..export import bundle as bundles
 from ..export import manifest
-from . import study_tables
+from . import front, study_tables
 from .derived import digits, latency_at, setting_of
 from .record import Latency, Model, Run
 from .study_record import StudyRecord
@@ -49,11 +49,28 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
     for model in found.models:
         if model.status == "rejected":
             yield f"[yellow]rejected[/] {escape(model.name)}: {escape(model.reason)}"
+    if found.search:
+        yield _tried(found)
+        yield from (f"[yellow]{escape(line)}[/]" for line in found.search.advice)
     report = folder / ("run.json" if language else "report.html")
     yield f"report   {escape(str(report))}\nbundle   {escape(str(folder / 'bundle'))}"
     for note in found.notes:
         yield f"[dim]{escape(note)}[/]"
     yield escape(f"try      {_command(folder / 'bundle')}")
+
+
+def _tried(found: Run) -> Table:
+    """The front of a search, and why it ended."""
+    assert found.search is not None
+    metric = found.task["metric"]
+    rows = table("trial", "student", ">MB", ">p50 ms", f">dev {metric}", title="the front of the students tried")
+    rows.caption = f"{found.search.ended}; scores of a short distillation"
+    for trial in sorted(front.front(found.search.trials, metric), key=lambda one: front.costs(one, metric) or ()):
+        bytes_, ms, lack = front.costs(trial, metric) or (0.0, 0.0, 0.0)
+        mark = " ✓" if trial.number == found.search.winner else ""
+        name = escape(front.described(trial))
+        rows.add_row(f"{trial.number}{mark}", name, digits(bytes_ / 1e6), digits(ms), f"{-100 * lack:.2f}")
+    return rows
 
 
 def stage(results: dict[str, dict[str, Any]], name: str, folder: Path) -> Iterator[Table | str]:

@@ -125,8 +125,8 @@ class Check(Entry):
 class Limit(Entry):
     """One limit of the budget."""
 
-    name: Literal["max_size", "max_latency", "max_drop"]
-    limit: float  # bytes, milliseconds, points
+    name: Literal["max_size", "max_latency", "max_memory", "max_drop"]
+    limit: float  # bytes, milliseconds, bytes, points
     value: float | None
     met: bool
     margin: float | None  # limit - value
@@ -150,6 +150,28 @@ class Milestone(Entry):
     scores: dict[str, dict[str, float]]  # split -> metric -> value
 
 
+class Trial(Entry):
+    """One student that a search tried."""
+
+    number: int  # from 1
+    changes: dict[str, str]  # choice -> what was chosen
+    status: Literal["trained", "stopped", "over", "impossible"]  # over: no file would meet the limits, so not trained
+    reason: str = ""  # why it was not trained to the end
+    models: list[Model] = []  # its files: costs of the untrained student, dev scores after the short distillation
+    best: str | None = None  # the file that it is judged by
+    seconds: float = 0.0
+
+
+class Search(Entry):
+    """The students that were tried before this one was trained in full."""
+
+    trials: list[Trial] = []
+    winner: int | None = None  # the trial whose student this run is
+    candidates: int  # in the space
+    ended: str  # why no more were tried
+    advice: list[str] = []  # what would meet the limits that were missed
+
+
 class Run(Entry):
     """A whole run."""
 
@@ -169,6 +191,7 @@ class Run(Entry):
     shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
     layer_times: dict[str, Rows] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
     checks: list[Check] = []
+    search: Search | None = None  # how its student was found, where it was searched for
     limits: list[Limit] = []
     choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget
     notes: list[str] = []  # conditions a reader must know

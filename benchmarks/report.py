@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..errors import UsageError
-from . import accounts, figures, road, tables
+from ..files import write_text
+from . import accounts, figures, front, road, tables
 from .cells import Figure, Table
 from .gauges import Gauge, gauges
 from .record import Run
@@ -49,6 +50,12 @@ def markdown(runs: list[Run], title: str = "", intro: str = "") -> str:
     return _tidy(_render("report.md.j2", runs, title=title, intro=intro))
 
 
+def write(run: Run, folder: Path) -> None:
+    """Leave `report.html` and `report.md` of one run in the folder."""
+    write_text(folder / "report.html", html([run]))
+    write_text(folder / "report.md", markdown([run]))
+
+
 def grid(table: Table) -> str:
     """One table as Markdown, with its caption before it and its remarks below."""
     made: Any = _environment().get_template("grid.md.j2").module
@@ -72,6 +79,7 @@ def section(run: Run, key: str) -> Section:
         accounts.checks_table(run),
         accounts.stages_table(run),
         road.table(run),
+        front.table(run),
     ]
     recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True) if run.recipe else ""
     shown = {table.key: table for table in made if table.rows}

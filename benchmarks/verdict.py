@@ -23,7 +23,7 @@ from .derived import (
 )
 from .record import Limit, Model, Run
 
-LIMIT_NAMES = {"max_size": "size", "max_latency": "latency", "max_drop": "drop"}
+LIMIT_NAMES = {"max_size": "size", "max_latency": "latency", "max_memory": "memory", "max_drop": "drop"}
 
 
 class Verdict(NamedTuple):
@@ -129,7 +129,7 @@ def _no_choice(run: Run) -> str:
 
 def amount(limit: Limit, value: float) -> str:
     """A limit's value with its unit."""
-    if limit.name == "max_size":
+    if limit.name in ("max_size", "max_memory"):
         return megabytes(value)
     return f"{digits(value)} ms" if limit.name == "max_latency" else f"{points(value)} points"
 

@@ -22,7 +22,9 @@ def compress(
     settings: Settings = [],  # noqa: B006 - never changed
     max_size: str | None = None,
     max_latency: str | None = None,
+    max_memory: str | None = None,
     max_drop: float | None = None,
+    trials: int | None = None,
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -36,12 +38,15 @@ def compress(
         settings: KEY=VALUE, such as student.layers=4; any key of the recipe, as often as needed
         max_size: limit on the model file, such as 12MB
         max_latency: limit on the median latency, such as 15ms
+        max_memory: limit on the memory that loading and a first answer take, such as 40MB
         max_drop: limit on the points lost against the teacher
+        trials: search for a student within the limits, this many tried at most; see `search` in docs/concepts.md
         json: print the run record as one JSON document
         quiet: show no progress
     """
-    limits = {"max_size": max_size, "max_latency": max_latency, "max_drop": max_drop}
+    limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "max_drop": max_drop}
     stated = [f"budget.{name}={value}" for name, value in limits.items() if value is not None]
+    stated += [] if trials is None else [f"search.trials={trials}"]
     from ..benchmarks import outcome, record, terminal
 
     folder, _ = _run(recipe, out, [*settings, *stated], "bundle", quiet or json)
@@ -95,7 +100,12 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
     command = shlex.join(["attar", *sys.argv[1:]])
     first = launched().first
     with progress.stages(quiet or not first) as (moved, finished), resumable():
-        context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
+        if spec.search and until == "bundle":
+            from .. import search
+
+            context = search.run(spec, folder, progress=moved, finished=finished, command=command)
+        else:
+            context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
     if not first:
         raise SystemExit(0)  # it helped, and the first process shows what was made
     return folder, context.results

@@ -4,8 +4,8 @@
   hidden state (arXiv 1910.01108, section 2): soft, hard and cosine together are its triple loss, on a task.
 - For embeddings the soft loss is the distance of directions; beside it, or in its place where the widths differ, stand
   the losses over the pairs of a batch (`embeddings`).
-- The teacher's logits are computed once for all rows and kept in the stage's folder (`cache`), so no epoch pays for
-  them again.
+- The teacher's logits are computed once for all rows and kept (`cache`): no epoch pays for them again, nor does a later
+  stage of the run that asks for the same rows.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
     check(pair, plan)
     torch.manual_seed(pair.seed + 1)
     reads = plan.soft or plan.similarity or plan.contrastive
-    known = teacher_answers(pair, folder / "logits") if reads else None
+    known = teacher_answers(pair, pair.kept or folder / "logits") if reads else None
     top, last = (frozenset({layout.shape(model).layers}) for model in (pair.teacher, pair.student))
     source = TeacherStates(pair, Wanted(hidden=top), folder, allowed) if plan.cosine else None
 
@@ -115,7 +115,7 @@ def _taught(
 
 
 def teacher_answers(pair: Pair, folder: Path) -> Cache:
-    """The teacher's logits for every training sequence, (outputs,) or (pieces, outputs), kept in `folder`."""
+    """The teacher's logits for every training sequence, (outputs,) or (pieces, outputs), kept below `folder`."""
     features = pair.lessons.features
 
     def make(first: int, end: int) -> list[Kept]:
@@ -125,4 +125,4 @@ def teacher_answers(pair: Pair, folder: Path) -> Cache:
     width = heads.width(pair.teacher, pair.task)
     each = [4 * width * (len(row.input_ids) if pieces else 1) for row in features]
     name = key(pair.digest, features, ["logits", pair.task.head])
-    return Cache(folder, name, each, make, pair.progress, "teacher's answers")
+    return Cache(folder / name[:16], name, each, make, pair.progress, "teacher's answers")

@@ -34,11 +34,12 @@ def distil(
     progress: training.Progress,
     general: Path | None = None,
     shared: Path | None = None,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with the student; gives its scores, size and training curves.
 
     It goes on from the student in the folder `general`, where one is given that learnt from plain text, and else starts
-    from its teacher. The folder `shared` is where several students keep their teacher's states.
+    from its teacher. The folder `shared` is where several students keep their teacher's states, `kept` its answers.
     """
     if general:
         check_pieces(general, teacher_folder)
@@ -64,6 +65,7 @@ def distil(
         seed,
         progress,
         checkpoint.digest(teacher_folder),
+        kept=kept,
     )
     curves = learn(pair, spec.distil, spec.distil.cache.states, folder / "checkpoints", shared)
     return {"training": curves, **leave(pair, splits, folder, spec.task.max_length)}

@@ -36,10 +36,12 @@ def heal(
     work: Path,
     progress: training.Progress,
     stage: str,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Fill `folder`, which holds the student's tokenizer, with the healed student; gives its scores, size and curves.
 
-    `mapped` is the teacher's layer, from 1, of each of the student's. Checkpoints stand in `work`.
+    `mapped` is the teacher's layer, from 1, of each of the student's. Checkpoints stand in `work`, the teacher's
+    answers in `kept`.
     """
     seed = spec.student_seed
     torch.manual_seed(seed)
@@ -66,6 +68,7 @@ def heal(
         checkpoint.digest(teacher_folder),
         lessons,
         theirs.pad_id,
+        kept,
     )
     curves = distil.learn(pair, plan, spec.distil.cache.states, work, stage=stage)
     return {"training": curves, "remarks": remarks, **distil.leave(pair, splits, folder, spec.task.max_length)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
@@ -30,6 +31,7 @@ class Pair:
     digest: str  # of the teacher's weights, configuration and tokenizer
     theirs: Encoded | None = None  # `train` as the teacher reads it, where its pieces are not the student's
     their_pad: int | None = None
+    kept: Path | None = None  # where others find what the teacher answers; None: nobody else asks
 
     @property
     def device(self) -> torch.device:

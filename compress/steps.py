@@ -117,10 +117,11 @@ def take(
     layers: list[int],
     folder: Path,
     progress: training.Progress,
+    kept: Path | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with what the step makes of the student in the folder `before`; gives its scores and size.
 
-    `layers` is the teacher's layer, from 1, of each of the student's.
+    `layers` is the teacher's layer, from 1, of each of the student's. In `kept` stand the teacher's answers.
     """
     model = heads.load(task.head, before)
     checkpoint.save_tokenizer(before, folder)
@@ -133,7 +134,7 @@ def take(
         smaller = cut(model)
         model, layers = smaller.model, [layers[stays - 1] for stays in smaller.layers or range(1, len(layers) + 1)]
         work = folder / "checkpoints" / str(number)
-        found = healing.heal(spec, plan, data, task, teacher, model, layers, folder, work, progress, name)
+        found = healing.heal(spec, plan, data, task, teacher, model, layers, folder, work, progress, name, kept)
         curves += found["training"]
         remarks += [*smaller.remarks, *found["remarks"]]
         reports += [smaller.report] if smaller.report else []

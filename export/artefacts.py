@@ -18,13 +18,16 @@ from .plans import Made, Plan, plans
 def make(
     spec: recipe.Export,
     head: Head,
-    teacher: Path,
+    teacher: Path | None,
     student: Path,
     folder: Path,
     progress: Callable[[str, float, str], None],
     rows: Rows,
 ) -> dict[str, Any]:
-    """Fill `folder` with the artefacts; gives one card for each file and runtime, and what a reader must know."""
+    """Fill `folder` with the artefacts; gives one card for each file and runtime, and what a reader must know.
+
+    Without `teacher` they are the student's alone.
+    """
     todo = plans(spec, head, teacher, student, rows)
     inputs: dict[str, list[Any]] = {}
     notes: dict[str, Made] = {}

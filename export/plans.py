@@ -53,14 +53,18 @@ class Plan:
     source: str = ""  # the file that it is another form of
 
 
-def plans(spec: recipe.Export, head: Head, teacher: Path, student: Path, rows: Rows) -> list[Plan]:
-    """The files in the order in which they can be made."""
-    file = "teacher.onnx"
+def plans(spec: recipe.Export, head: Head, teacher: Path | None, student: Path, rows: Rows) -> list[Plan]:
+    """The files in the order in which they can be made; the teacher's only where one is given."""
     return [
-        Plan(file, "fp32", (ONNX,), lambda d: _onnx(teacher, d / file, head), of="teacher"),
+        *([_teacher(teacher, head)] if teacher else []),
         *_onnx_plans(spec, head, student, _Quantizer(spec, rows)),
         *(plan for length in spec.lengths if spec.tflite for plan in _tflite_plans(spec, head, student, length, rows)),
     ]
+
+
+def _teacher(folder: Path, head: Head) -> Plan:
+    file = "teacher.onnx"
+    return Plan(file, "fp32", (ONNX,), lambda d: _onnx(folder, d / file, head), of="teacher")
 
 
 def _onnx(model: Path, out: Path, head: Head) -> Made:

@@ -17,6 +17,7 @@ from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherC
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
 from .run import SMALLER, Budget, Measure, Recipe, dump, schema
+from .search import Search, changes
 from .steps import Factorize, Prune, Share
 from .task import (
     BY_ROWS,
@@ -81,6 +82,7 @@ __all__ = [
     "Pretraining",
     "Prune",
     "Recipe",
+    "Search",
     "Share",
     "Sharing",
     "Some",
@@ -94,6 +96,7 @@ __all__ = [
     "Trim",
     "Vocabulary",
     "Weight",
+    "changes",
     "dump",
     "expand",
     "in_words",

@@ -13,6 +13,7 @@ from .knowledge import Knowledge
 from .models import Distil, Student, Teacher
 from .parts import Bytes, Milliseconds, Part, Positive, Some
 from .pretraining import Pretrain
+from .search import Search
 from .task import Task, in_words
 
 
@@ -35,6 +36,9 @@ class Budget(Part):
     max_latency: Milliseconds | None = Field(
         None, description="p50 in milliseconds, fewest threads, longest length; `15ms`"
     )
+    max_memory: Bytes | None = Field(
+        None, description="bytes of memory that loading the model file and its first answer take"
+    )
     max_drop: float | None = Field(None, ge=0, description="points of the primary metric under the teacher")
 
 
@@ -54,6 +58,7 @@ class Recipe(Part):
     export: Export = Export()
     measure: Measure = Measure()
     budget: Budget = Budget()
+    search: Search | None = Field(None, description="try students until one meets the budget")
 
     @property
     def student_seed(self) -> int:
@@ -111,6 +116,8 @@ class Recipe(Part):
                 raise ValueError(
                     "a language model keeps its keys and values in ONNX alone: set export.ort and .tflite to []"
                 )
+            if self.search:
+                raise ValueError("`search` compares scores of a task, and a language model has none")
             if self.compress:
                 raise ValueError("`compress` heals by the rows of a task, and a language model has none")
             if others := sorted(set(self.export.onnx) - {"fp32", "int8"}):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..recipe import Recipe
-from .artefacts import BUNDLE, EXPORT, MEASURE, VERIFY
+from .artefacts import BUNDLE, EXPORT, MEASURE, VERIFY, files
 from .stage import Stage
-from .students import AUGMENT, DISTIL, GENERALLY, of_step
+from .students import ANSWERS, AUGMENT, DISTIL, GENERALLY, of_step
 from .teachers import KNOWLEDGE, PRETRAIN, TEACH
 
 TOGETHER = (PRETRAIN, GENERALLY)  # those that several processes share
@@ -21,4 +21,4 @@ def of(spec: Recipe) -> list[Stage]:
     return [stage for stage in whole if stage.wanted(spec)]
 
 
-__all__ = ["BUNDLE", "TOGETHER", "Stage", "of"]
+__all__ = ["ANSWERS", "BUNDLE", "TOGETHER", "Stage", "files", "of"]

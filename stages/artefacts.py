@@ -16,17 +16,27 @@ def _export_inputs(context: Context) -> Any:
 
 
 def _export(context: Context, folder: Path) -> dict[str, Any]:
-    from ..export import artefacts, calibration, golden, language
+    from ..export import golden, language
 
     teacher, student = context.folder("teacher"), context.student
     if context.recipe.language:
         return language.make(context.recipe, context.data, teacher, student, folder, context.progress)
-    rows = calibration.Rows(lambda: _calibration(context), context.encoder("student").pad_id)
-    results = artefacts.make(context.recipe.export, context.task.head, teacher, student, folder, context.progress, rows)
+    results = files(context, folder, teacher)
     dev = context.splits("student")["dev"]
     examples = golden.examples(context.form, context.data.dev, dev, context.outputs("student")["dev"])
     golden.write(folder / golden.NAME, examples)
     return results | {"inferences": len(dev.features) / dev.count}
+
+
+def files(context: Context, folder: Path, teacher: Path | None) -> dict[str, Any]:
+    """Fill `folder` with the student's artefacts, and with the teacher's where one is given; gives their cards."""
+    from ..export import artefacts, calibration
+
+    spec, rows = (
+        context.recipe.export,
+        calibration.Rows(lambda: _calibration(context), context.encoder("student").pad_id),
+    )
+    return artefacts.make(spec, context.task.head, teacher, context.student, folder, context.progress, rows)
 
 
 def _calibration(context: Context) -> list[Features]:

@@ -15,6 +15,7 @@ from .stage import Stage, stated
 
 AUGMENTED = "augmented"
 TEACHER_CACHE = ".teacher-cache"  # beside the runs
+ANSWERS = ".teacher-answers"  # in the run, until it is done
 
 
 def _general_inputs(context: Context) -> Any:
@@ -88,7 +89,8 @@ def _distil(context: Context, folder: Path) -> dict[str, Any]:
         rows = [*rows, *augmentation.read(context.out / AUGMENTED / augmentation.NAME, spec.task)]
     data, general = replace(context.data, train=rows), context.out / GENERAL if spec.distil.general else None
     shared = context.out.resolve().parent / TEACHER_CACHE if spec.distil.cache.shared else None
-    return distil.distil(spec, data, context.task, teacher, folder, context.progress, general, shared)
+    kept = context.out / ANSWERS
+    return distil.distil(spec, data, context.task, teacher, folder, context.progress, general, shared, kept)
 
 
 GENERALLY = Stage(
@@ -110,9 +112,8 @@ def of_step(number: int, spec: Recipe) -> Stage:
 
         data, before = replace(context.data, train=context.lessons), context.out / spec.folder_of(maker)
         layers = context.results[maker]["layers"]
-        return steps.take(
-            spec, step, name, data, context.task, context.out / "teacher", before, layers, folder, context.progress
-        )
+        teacher, kept = context.out / "teacher", context.out / ANSWERS
+        return steps.take(spec, step, name, data, context.task, teacher, before, layers, folder, context.progress, kept)
 
     return Stage(name, spec.folder_of(name), 1, ("teach", maker), inputs, build)
 

@@ -1,0 +1,61 @@
+"""The part `search`: which students may be tried until one meets the budget, and how much each trial may cost."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from .parts import Distinct, Part, Positive
+
+OPEN = ("student", "distil", "compress", "export")  # parts that a search may change
+
+
+def _shape(layers: int, width: int, heads: int) -> dict[str, Any]:
+    sizes = {"layers": layers, "hidden_size": width, "heads": heads, "intermediate_size": 4 * width}
+    return {"student.kind": "tinybert", **{f"student.{name}": value for name, value in sizes.items()}}
+
+
+SPACE: dict[str, list[Any]] = {
+    "shape": [_shape(2, 128, 2), _shape(3, 192, 3), _shape(4, 192, 3), _shape(4, 256, 4), _shape(4, 312, 12)],
+    "compress": [
+        [],
+        [{"trim": {"coverage": 0.995}}],
+        [{"trim": {"coverage": 0.995}}, {"factorize": {"rank": 64}}],
+        [{"trim": {"coverage": 0.995}}, {"factorize": {"rank": 64}}, {"prune": {"heads": 0.34, "ffn": 0.5}}],
+    ],
+}
+
+
+def _choices(space: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Each name is a key of the recipe, or stands for keys of the recipe that change together."""
+    for name, values in space.items():
+        if not values:
+            raise ValueError(f"{name!r} has no value to choose from")
+        for value in values:
+            for key in changes(name, value):
+                if key.partition(".")[0] not in OPEN:
+                    raise ValueError(f"{key!r} is not for a search to change; it may change {', '.join(OPEN)}")
+    return space
+
+
+def changes(name: str, value: Any) -> dict[str, Any]:
+    """What a value of a choice changes: keys of the recipe with what they become."""
+    together = isinstance(value, dict) and name.partition(".")[0] not in OPEN
+    return dict(value) if together else {name: value}
+
+
+class Search(Part):
+    """Trials of students that may meet the budget: cost first, then a short distillation; the best is trained in full.
+
+    Cost is of the untrained student's own files. `space` holds the choices: a key of the recipe with its values, or a
+    name of your own with mappings of keys that change together.
+    """
+
+    trials: Positive = 20
+    minutes: float | None = Field(None, gt=0, description="no trial begins after so many; none begins again")
+    rows: Positive | None = Field(None, description="training rows of a trial's distillation; all where not given")
+    epochs: Positive = Field(2, description="of each phase of a trial at most")
+    queries: Positive = Field(100, description="timed inferences of each file of a trial")
+    stop: bool = Field(True, description="stop a trial whose dev score is under the median of those before it")
+    space: Annotated[dict[str, Distinct[Any]], AfterValidator(_choices), Field(min_length=1)] = SPACE

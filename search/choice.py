@@ -1,0 +1,121 @@
+"""Which trial wins, and what would have met the limits that nothing met.
+
+- Where size, latency or memory is limited, the best dev score within them wins; where only the drop is, the smallest
+  file within it. A trial's score is of a short distillation: it ranks students, it does not promise a score.
+- Where nothing meets the limits, the student that misses them least is taken: a search always ends with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..benchmarks import assembly
+from ..benchmarks.record import Limit, Model, Trial
+from ..benchmarks.verdict import LIMIT_NAMES, amount
+from ..recipe import Budget
+
+# Two medians of one file, minutes apart on a machine that does other things too, differ by some percent.
+LATENCY_MARGIN = 0.95
+
+
+class Judge:
+    """Judges files of trials by the budget; `teacher` is the teacher's row of the main table."""
+
+    def __init__(self, budget: Budget, teacher: Model, metric: str) -> None:
+        self.budget, self.teacher, self.metric = budget, teacher, metric
+        latency = budget.max_latency and budget.max_latency * LATENCY_MARGIN
+        self.cost_limits = budget.model_copy(update={"max_drop": None, "max_latency": latency})
+
+    @property
+    def by_drop(self) -> bool:
+        """Whether the drop alone is limited."""
+        stated = (self.budget.max_size, self.budget.max_latency, self.budget.max_memory)
+        return not any(one is not None for one in stated)
+
+    def missed(self, file: Model) -> list[Limit]:
+        """The limits of cost that a file misses."""
+        return [
+            one for one in assembly.limits(self.cost_limits, file, [self.teacher, file], self.metric) if not one.met
+        ]
+
+    def score(self, file: Model) -> float:
+        """Of the file on dev."""
+        return file.scores["dev"][self.metric]
+
+    def drop(self, file: Model) -> float:
+        """Points under the teacher."""
+        return 100 * (self.teacher.scores["dev"][self.metric] - self.score(file))
+
+    def best(self, files: Sequence[Model]) -> Model | None:
+        """The file that a trained trial is judged by: one that passed and costs little enough."""
+        fit = [one for one in files if one.status == "ok" and self.metric in one.scores.get("dev", {})]
+        fit = [one for one in fit if not self.missed(one)] or fit
+        return max(fit, key=self.value, default=None)
+
+    def value(self, file: Model) -> tuple[float, ...]:
+        """The larger the better."""
+        bytes_ = -float(file.bytes or 0)
+        if not self.by_drop:
+            return -self.excess(file), self.score(file), bytes_
+        allowed = self.budget.max_drop or 0.0
+        over = max(0.0, self.drop(file) - allowed)
+        return -over, bytes_, self.score(file)
+
+    def excess(self, file: Model) -> float:
+        """By which factor the worst limit of cost is missed, 0 where all are met; unmeasured is as bad as can be."""
+        return max((_factor(one) for one in self.missed(file)), default=0.0)
+
+    def winner(self, trials: Sequence[Trial]) -> Trial | None:
+        """The trial whose student is to be trained in full."""
+        able = [one for one in trials if one.models and one.status != "impossible"]
+
+        def rank(trial: Trial) -> tuple[float, ...]:
+            trained = [one for one in trial.models if one.name == trial.best]
+            if trained:
+                return 1.0, *self.value(trained[0])
+            if trial.status == "stopped":
+                return 0.5, 0.0
+            return 0.0, -min(self.excess(one) for one in trial.models)
+
+        return max(able, key=rank, default=None)
+
+
+def _factor(limit: Limit) -> float:
+    return float("inf") if limit.value is None else limit.value / limit.limit
+
+
+def advice(missed: Sequence[Limit], judge: Judge, trials: Sequence[Trial]) -> list[str]:
+    """For each limit that was missed, what would meet it."""
+    files = [(trial, file) for trial in trials for file in trial.models if file.status == "ok"]
+    found = []
+    for limit in missed:
+        name = LIMIT_NAMES[limit.name]
+        if limit.name == "max_drop":
+            found.append(_for_drop(judge, trials))
+            continue
+        known = [(one, trial) for trial, file in files for one in _of(limit, judge, file) if one.value is not None]
+        if known:
+            least, trial = min(known, key=lambda pair: float(pair[0].value or 0))
+            value = amount(limit, float(least.value or 0))
+            what = ", ".join(f"{key} {said}" for key, said in trial.changes.items())
+            found.append(f"{name}: the least of all trials is {value}, of {what}; allow that, or add smaller students")
+    return found
+
+
+def _of(limit: Limit, judge: Judge, file: Model) -> list[Limit]:
+    every = assembly.limits(
+        judge.budget.model_copy(update={"max_drop": None}), file, [judge.teacher, file], judge.metric
+    )
+    return [one for one in every if one.name == limit.name]
+
+
+def _for_drop(judge: Judge, trials: Sequence[Trial]) -> str:
+    over = [file for trial in trials if trial.status == "over" for file in trial.models if file.bytes]
+    if not over:
+        return (
+            "drop: no student of the space was left out for its cost; allow more, train longer, or add larger students"
+        )
+    nearest = min(over, key=judge.excess)
+    latency = assembly.latency(nearest, [nearest])
+    costs = f"{(nearest.bytes or 0) / 1e6:.2f} MB" + (f" and {latency:.2f} ms" if latency else "")
+    return f"drop: the next larger student takes {costs}; allow that much, a larger drop, or train longer"

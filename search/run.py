@@ -1,0 +1,230 @@
+"""The search: optuna proposes students, cost rules out what cannot fit, short distillation ranks the rest.
+
+- The proposals are by TPE (Bergstra et al., 2011). A trial whose dev scores fall under the median of the trials before
+  it is stopped (optuna's MedianPruner).
+- Everything stands in a journal in the run's folder: a search that was stopped goes on after its last trial, and the
+  trial that ran goes on from its checkpoint.
+- The winner is trained in full by the ordinary stages, and is the run: the budget is judged by what was measured of it.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from .. import pipeline
+from ..benchmarks import assembly, front, record, report
+from ..benchmarks.record import Search, Trial
+from ..context import Context, Progress
+from ..errors import AttarError, DiskFullError, UsageError
+from ..files import locked, value_digest
+from ..recipe import Recipe
+from .choice import Judge, advice
+from .space import Space
+from .trial import Bench, costs, scores
+
+FOLDER = "search"
+REPEATS = 8  # proposals of what was tried already, after which one is drawn that was not
+RECORD = "attar"  # the trial's attribute with its record
+
+
+class StoppedError(Exception):
+    """A trial whose scores are too low to go on."""
+
+
+def run(
+    spec: Recipe,
+    out: Path,
+    *,
+    progress: Progress = lambda what, done, remark: None,
+    finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None,
+    command: str = "",
+) -> Context:
+    """Try students until the recipe's search ends, then run the best one's recipe; `run.json` tells of all of them.
+
+    Errors: a budget without limits, a space without a student that can be built.
+    """
+    assert spec.search is not None
+    if not any(limit is not None for limit in spec.budget.model_dump().values()):
+        fix = "state one, such as --max-size 3MB"
+        raise UsageError("a search needs a limit to meet", where="budget", fix=fix)
+    space = Space(spec)
+    start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command)
+    teacher = assembly.rows(spec, start.results, out)[0]
+    judge = Judge(spec.budget, teacher, start.task.metric)
+    folder = out / FOLDER
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        bench = Bench(folder / "trial", out.resolve().parent, spec.search, start.task.metric, progress)
+        found = _Search(space, judge, bench, folder).run(finished)
+        winner = judge.winner(found.trials)
+        if winner is None:
+            reason = next((one.reason for one in found.trials), "")
+            raise AttarError(f"none of the {len(found.trials)} students can be built: {reason}", where="search.space")
+        shutil.rmtree(bench.folder, ignore_errors=True)
+    picks = _picks(space, winner)
+    context = pipeline.run(space.candidate(picks), out, progress=progress, finished=finished, command=command)
+    run_record = record.load(out)
+    missed = [limit for limit in run_record.limits if not limit.met]
+    tried = found.model_copy(update={"winner": winner.number, "advice": advice(missed, judge, found.trials)})
+    run_record = run_record.model_copy(update={"search": tried})
+    record.save(run_record, out / "run.json")
+    report.write(run_record, out)
+    return context
+
+
+def _picks(space: Space, trial: Trial) -> dict[str, int]:
+    """The places of a trial's values."""
+    return next(picks for picks in space.every() if space.labels(picks) == trial.changes)
+
+
+class _Search:
+    """The loop over trials."""
+
+    def __init__(self, space: Space, judge: Judge, bench: Bench, folder: Path) -> None:
+        self.space, self.judge, self.bench, self.plan = space, judge, bench, bench.plan
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        asked = space.spec.model_dump(mode="json", exclude={"name": True, "search": {"trials", "minutes"}})
+        with warnings.catch_warnings(action="ignore"):  # the journal is "experimental" to optuna
+            storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+            self.study = optuna.create_study(
+                storage=storage,
+                study_name=value_digest(asked)[:16],
+                sampler=optuna.samplers.TPESampler(seed=space.spec.seed, n_startup_trials=6),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=4)
+                if self.plan.stop
+                else optuna.pruners.NopPruner(),
+                direction="maximize",
+                load_if_exists=True,
+            )
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Those that ended, in their order."""
+        return [
+            Trial.model_validate(one.user_attrs[RECORD])
+            for one in self.study.get_trials(deepcopy=False)
+            if RECORD in one.user_attrs
+        ]
+
+    def run(self, finished: Callable[[str, float, bool], None]) -> Search:
+        """Make trials until there is a reason to end; gives all of them."""
+        self._resume()
+        for one in self.trials:
+            finished(self._line(one), one.seconds, True)
+        while not (ended := self._ended()):
+            trial, picks = self._propose()
+            made = self._try(trial, picks)
+            trial.set_user_attr(RECORD, made.model_dump(mode="json"))
+            value = self._value(made)
+            if value is None:
+                self.study.tell(trial, state=TrialState.PRUNED)
+            else:
+                self.study.tell(trial, value)
+            finished(self._line(made), made.seconds, False)
+        return Search(trials=self.trials, candidates=self.space.count, ended=ended)
+
+    def _resume(self) -> None:
+        """The trial that a stop cut off is the next."""
+        for one in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            self.study.tell(one.number, state=TrialState.FAIL)
+            self.study.enqueue_trial(one.params, skip_if_exists=False)
+
+    def _ended(self) -> str:
+        done = self.trials
+        if len(done) >= self.space.count:
+            return f"all {self.space.count} students of the space were tried"
+        if len(done) >= self.plan.trials:
+            return f"{self.plan.trials} trials were made, of {self.space.count} students"
+        if self.plan.minutes and sum(one.seconds for one in done) >= 60 * self.plan.minutes:
+            return f"{self.plan.minutes:g} minutes were over after {len(done)} trials, of {self.space.count} students"
+        return ""
+
+    def _propose(self) -> tuple[optuna.Trial, dict[str, int]]:
+        """A trial of a student that was not tried."""
+        tried = [one.changes for one in self.trials]
+        for repeat in range(2 * REPEATS):
+            if repeat >= REPEATS:
+                left = [picks for picks in self.space.every() if self.space.labels(picks) not in tried]
+                drawn = random.Random(f"{self.space.spec.seed} {len(tried)}").choice(left)
+                self.study.enqueue_trial(drawn, skip_if_exists=False)
+            trial = self.study.ask()
+            picks = {name: self._suggest(trial, name) for name in self.space.choices}
+            if self.space.labels(picks) not in tried:
+                return trial, picks
+            self.study.tell(trial, state=TrialState.FAIL)
+        raise AssertionError("a proposal that was put in the queue did not come")
+
+    def _suggest(self, trial: optuna.Trial, name: str) -> int:
+        last = len(self.space.choices[name]) - 1
+        if self.space.ordered(name):
+            return trial.suggest_int(name, 0, last)
+        return int(trial.suggest_categorical(name, list(range(last + 1))))
+
+    def _try(self, trial: optuna.Trial, picks: dict[str, int]) -> Trial:
+        """Cost, then the short distillation; what went wrong stands in the record."""
+        started, number = time.monotonic(), len(self.trials) + 1
+        made = Trial(number=number, changes=self.space.labels(picks), status="impossible")
+        said = f"trial {number}/{min(self.plan.trials, self.space.count)}"
+        bench = Bench(
+            self.bench.folder,
+            self.bench.beside,
+            self.plan,
+            self.bench.metric,
+            lambda what, done, remark: self.bench.progress(f"{said} {what}", done, remark),
+        )
+        step = 0
+
+        def watch(score: float) -> None:
+            nonlocal step
+            trial.report(score, step)
+            step += 1
+            if trial.should_prune():
+                raise StoppedError(f"its dev score of {100 * score:.2f} is under the median of the trials before")
+
+        try:
+            spec = self.space.candidate(picks)
+            made.models = costs(spec, bench)
+            if made.models and all(self.judge.missed(one) for one in made.models):
+                made.status, made.reason = "over", self._over(made)
+            elif made.models:
+                made.status, made.models = "trained", scores(spec, bench, made.models, watch)
+        except StoppedError as stop:
+            made.status, made.reason = "stopped", str(stop)
+        except DiskFullError:
+            raise
+        except AttarError as error:
+            made.reason = error.line()
+        best = self.judge.best(made.models) if made.status == "trained" else None
+        made.best, made.seconds = best.name if best else None, time.monotonic() - started
+        if made.status == "trained" and best is None:
+            made.status, made.reason = "impossible", "; ".join(dict.fromkeys(one.reason for one in made.models))
+        return made
+
+    def _over(self, trial: Trial) -> str:
+        """What the file that misses least misses."""
+        nearest = min(trial.models, key=self.judge.excess)
+        return "; ".join(front.over(limit) for limit in self.judge.missed(nearest))
+
+    def _value(self, trial: Trial) -> float | None:
+        """What optuna is to maximize, None for a trial that did not end."""
+        file = next((one for one in trial.models if one.name == trial.best), None)
+        if trial.status != "trained" or file is None:
+            return None
+        if not self.judge.by_drop:
+            return self.judge.score(file)
+        over = max(0.0, self.judge.drop(file) - (self.judge.budget.max_drop or 0.0))
+        return -(file.bytes or 0) / 1e6 - 1000 * over
+
+    def _line(self, trial: Trial) -> str:
+        """A trial in a line, with how many files no other beats so far."""
+        return front.line(trial, self.trials, self.bench.metric)

@@ -1,0 +1,132 @@
+"""The students that a search may try: one recipe, and choices that change it.
+
+- A candidate is a recipe like any other, so whatever a recipe can say can be searched.
+- A trial is cheap: its cost is that of the untrained student, its score is of a short distillation on the task alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from .. import recipe, recipe_file
+from ..errors import UsageError
+from ..recipe import Optimization, Recipe, changes
+
+Picks = Mapping[str, int]  # choice -> the place of its value
+
+
+class Space:
+    """The candidates of a recipe with a `search`."""
+
+    def __init__(self, spec: Recipe) -> None:
+        assert spec.search is not None
+        self.spec, self.choices = spec, spec.search.space
+        self._check()
+
+    @property
+    def count(self) -> int:
+        """How many candidates there are."""
+        return math.prod(len(values) for values in self.choices.values())
+
+    def ordered(self, name: str) -> bool:
+        """Whether the values of a choice are numbers that rise: then neighbours are alike."""
+        values = self.choices[name]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        return numbers and values == sorted(values)
+
+    def every(self) -> Iterator[dict[str, int]]:
+        """The picks of every candidate."""
+        places = (range(len(values)) for values in self.choices.values())
+        return (dict(zip(self.choices, picks, strict=True)) for picks in itertools.product(*places))
+
+    def candidate(self, picks: Picks) -> Recipe:
+        """The recipe with these values; `UsageError` where they do not go together."""
+        return self._changed({name: self.choices[name][place] for name, place in picks.items()})
+
+    def labels(self, picks: Picks) -> dict[str, str]:
+        """The values in words."""
+        return {name: label(self.choices[name][place]) for name, place in picks.items()}
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = yaml.safe_load(recipe.dump(self.spec))
+        return values | {"search": None}
+
+    def _changed(self, chosen: Mapping[str, Any]) -> Recipe:
+        words = [
+            f"{key}={json.dumps(value, ensure_ascii=False)}"
+            for name, one in chosen.items()
+            for key, value in changes(name, one).items()
+        ]
+        return recipe_file.parse(self._values, settings=words)
+
+    def _check(self) -> None:
+        """A choice none of whose values the recipe takes is told before anything is trained."""
+        for name, values in self.choices.items():
+            problems = []
+            for value in values:
+                try:
+                    self._changed({name: value})
+                except UsageError as error:
+                    problems.append(error)
+            if len(problems) == len(values):
+                raise UsageError(problems[0].what, where=f"search.space, {name!r}", fix=problems[0].fix)
+
+
+def label(value: Any) -> str:
+    """A value in few words: `trim 0.995 + factorize 64`, `layers 2, hidden_size 128`."""
+    if isinstance(value, dict):
+        words = [(key.rpartition(".")[2], one) for key, one in value.items() if one is not None and key != "heal"]
+        return ", ".join(f"{key} {label(one)}" for key, one in words)
+    if isinstance(value, list):
+        return " + ".join(map(label, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def untrained(spec: Recipe) -> Recipe:
+    """The recipe of the same student with weights that nothing was learnt into: what it costs is what it will cost."""
+    nothing = spec.distil.prediction.model_copy(update={"epochs": 0})
+    distil = {"general": None, "augment": None, "intermediate": None, "prediction": nothing}
+    steps = [step.model_copy(update={"heal": None}) for step in spec.compress]
+    return spec.model_copy(
+        update={"distil": spec.distil.model_copy(update=distil), "compress": steps, "export": _lean(spec.export)}
+    )
+
+
+def shortened(spec: Recipe, plan: recipe.Search) -> Recipe:
+    """The recipe of the same student that learns the task for a short time."""
+
+    def less(phase: Optimization | None) -> Any:
+        return phase and phase.model_copy(update={"epochs": min(phase.epochs, plan.epochs)})
+
+    learnt = {name: less(getattr(spec.distil, name)) for name in ("intermediate", "prediction")}
+    rows = min((one for one in (spec.distil.limit, plan.rows) if one), default=None)
+    distil = spec.distil.model_copy(update={**learnt, "general": None, "augment": None, "limit": rows})
+    steps = [
+        step.model_copy(
+            update={
+                "heal": step.heal
+                and step.heal.model_copy(
+                    update={name: less(getattr(step.heal, name)) for name in ("intermediate", "prediction")}
+                )
+            }
+        )
+        for step in spec.compress
+    ]
+    return spec.model_copy(update={"distil": distil, "compress": steps, "export": _lean(spec.export)})
+
+
+def _lean(spec: recipe.Export) -> recipe.Export:
+    """Without the files that another one stands for: float32 beside a smaller precision, and `.ort` beside `.onnx`."""
+    made = {family: [one for one in getattr(spec, family) if one != "fp32"] for family in ("onnx", "ort", "tflite")}
+    if not any(made.values()):
+        return spec
+    made["ort"] = [one for one in made["ort"] if one not in made["onnx"]]
+    return spec.model_copy(update=made)

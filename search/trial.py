@@ -1,0 +1,111 @@
+"""One candidate of a search: what it costs untrained, then what a short distillation makes of it.
+
+- Bytes are those of the files themselves, so they are exact; latency and memory are measured as in the stage `measure`,
+  at the fewest threads and the longest length.
+- Both are runs of their own, in one folder that the trials use one after the other: a killed trial goes on, and what
+  the teacher answers is asked once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import pipeline, recipe, stages, training
+from ..benchmarks import cost, latency
+from ..benchmarks.record import Cost, Latency, Model
+from ..context import Context, Progress
+from ..export import proof
+from ..export.bundle import installed
+from ..recipe import SMALLER, Recipe
+from . import space
+
+ARTEFACTS = "artefacts"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where trials are made, and who watches."""
+
+    folder: Path
+    beside: Path  # the folder of runs with the teacher
+    plan: recipe.Search
+    metric: str
+    progress: Progress
+
+
+def costs(spec: Recipe, bench: Bench) -> list[Model]:
+    """The candidate's files, untrained, each with its cost."""
+    context = _run(space.untrained(spec), bench)
+    models = [proof.row(card, _parameters(context)) for card in _files(context) if not card["failure"]]
+    models = [one for one in models if installed(one.runtime) and (one.length or 1e9) >= spec.task.max_length]
+    plan, features = spec.measure, context.splits("student")["dev"].features
+    pad_id, lengths = (
+        context.encoder("student").pad_id,
+        {max(plan.lengths), *(one.length for one in models if one.length)},
+    )
+    queries = {length: latency.fill(features, pad_id, length) for length in lengths}
+    times = latency.measure(
+        [latency.Contender(one.name, context.out / str(one.file), one.runtime, one.length) for one in models],
+        queries,
+        [min(plan.threads)],
+        plan.warmup,
+        bench.plan.queries,
+        on_progress=lambda what, done, total: bench.progress("measure", done / total, what),
+        on_failure=lambda line: bench.progress("measure", 1.0, line),
+        reference=False,
+    )
+    return [one.model_copy(update={"cost": _cost(one, times[one.name], queries, spec, context)}) for one in models]
+
+
+def _cost(model: Model, times: list[Latency], queries: latency.Queries, spec: Recipe, context: Context) -> Cost:
+    """Latencies, and memory where it is limited (it takes processes of its own); none of what could not be measured."""
+    if not times or spec.budget.max_memory is None:
+        return Cost(latencies=times)
+    arrays = queries[times[-1].length][0]
+    return cost.measure(context.out / str(model.file), model.runtime, arrays).model_copy(update={"latencies": times})
+
+
+def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], watch: Callable[[float], None]) -> list[Model]:
+    """The same files after a short distillation, with their dev scores; one that was rejected says why.
+
+    `watch` is told every dev score on the way, and may end the trial by an error of its own.
+    """
+    with training.watched(lambda phase, found: watch(found[bench.metric])):
+        context = _run(space.shortened(spec, bench.plan), bench)
+    cards, student = _files(context), "student"
+    found = proof.prove(
+        context.recipe,
+        context.task,
+        context.form,
+        context.data.dev,
+        {student: {"dev": context.splits(student)["dev"]}},
+        {student: context.outputs(student)},
+        cards,
+        {student: _parameters(context)},
+        context.out / ARTEFACTS,
+        {student: context.encoder(student)},
+        bench.progress,
+    )["models"]
+    known = {one.name: one.cost for one in costed}
+    proved = [Model.model_validate(one) for one in found]
+    return [one.model_copy(update={"cost": known[one.name]}) for one in proved if one.name in known]
+
+
+def _run(spec: Recipe, bench: Bench) -> Context:
+    return pipeline.run(spec, bench.folder, until=SMALLER, progress=bench.progress, beside=[bench.beside])
+
+
+def _files(context: Context) -> list[dict[str, Any]]:
+    folder = context.out / ARTEFACTS
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    cards: list[dict[str, Any]] = stages.files(context, folder, None)["artefacts"]
+    return cards
+
+
+def _parameters(context: Context) -> int:
+    return int(context.results[context.recipe.student_stage]["parameters"])

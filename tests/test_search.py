@@ -1,0 +1,273 @@
+"""A search under a budget: what it tries, what it rules out, how it goes on, and what it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from attar import recipe, search
+from attar.benchmarks import front, record
+from attar.benchmarks.record import Latency, Model, Trial
+from attar.errors import UsageError
+from attar.recipe import Budget, Recipe
+from attar.recipe_file import parse
+from attar.search.choice import Judge, advice
+from attar.search.run import _Search as Looking
+from attar.search.space import Space, label, shortened, untrained
+from attar.search.trial import Bench
+from conftest import LABELS, SENTENCES, tiny_teacher
+from helpers import silent, written
+from hypothesis import given
+from hypothesis import strategies as st
+
+PHASE = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8}
+SPACE = {
+    "shape": [
+        {"student.layers": 1, "student.hidden_size": 16, "student.heads": 2, "student.intermediate_size": 16},
+        {"student.layers": 2, "student.hidden_size": 32, "student.heads": 2, "student.intermediate_size": 64},
+        {"student.hidden_size": 15, "student.heads": 2},
+    ],
+    "compress": [[{"trim": {"coverage": 0.6}}]],
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search")
+    tiny_teacher(folder / "teacher")
+    lines = [f"{SENTENCES[n % 8]} {SENTENCES[(n + 3) % 8]}\t{LABELS[n % 8 % 3]}\n" for n in range(32)]
+    written(folder / "rows.tsv", "text\tlabel\n" + "".join(lines))
+    return folder
+
+
+def spec(home: Path, **parts: Any) -> Recipe:
+    rows = {"path": str(home / "rows.tsv")}
+    values = {
+        "name": "searched",
+        "threads": 1,
+        "task": {"train": rows, "dev": rows, "max_length": 32},
+        "teacher": {"model": str(home / "teacher"), "training": PHASE | {"epochs": 8}},
+        "student": {"kind": "tinybert"},
+        "distil": {"intermediate": None, "prediction": PHASE},
+        "export": {"onnx": ["fp32", "int8"], "ort": [], "tflite": [], "tolerance": 100},
+        "measure": {"lengths": [16], "threads": [1], "queries": 2, "warmup": 1},
+        "budget": {"max_size": "10MB"},
+        "search": {"trials": 4, "epochs": 1, "queries": 2, "stop": False, "space": SPACE},
+    }
+    return parse(values | parts)
+
+
+def bench_of(home: Path, whole: Recipe) -> Bench:
+    assert whole.search is not None
+    return Bench(home / "bench" / "trial", home / "runs", whole.search, "accuracy", silent)
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> record.Run:
+    search.run(spec(home), home / "runs" / "searched")
+    return record.load(home / "runs" / "searched")
+
+
+def test_every_student_is_tried_and_the_best_is_trained_in_full(home: Path, found: record.Run) -> None:
+    tried = found.search
+    assert tried is not None and tried.candidates == 3 == len(tried.trials)
+    assert [one.number for one in tried.trials] == [1, 2, 3]
+    trained = [one for one in tried.trials if one.status == "trained"]
+    assert len({front.described(one) for one in trained}) == 2
+    assert all(one.best == "model-int8.onnx" for one in trained)
+    (odd,) = (one for one in tried.trials if one not in trained)
+    assert odd.status == "impossible" and "15" in odd.reason
+    scores = {one.number: one.models[0].scores["dev"]["accuracy"] for one in trained}
+    assert tried.winner is not None and scores[tried.winner] == max(scores.values())
+    winner = tried.trials[tried.winner - 1]
+    phase = next(one for one in found.training if one.stage == "distil")
+    assert phase.epochs[-1].epoch == 3  # a trial has 1
+    file = next(one for one in found.models if one.name == "model-int8.onnx")
+    assert file.bytes == winner.models[0].bytes  # what the untrained one was to take
+    assert found.limits[0].met and tried.advice == []
+    shown = (home / "runs/searched/report.md").read_text("utf-8").split("Students tried")[1]
+    assert all(front.described(one) in shown.replace("\\", "") for one in tried.trials)
+    assert not (home / "runs/searched/search/trial").exists()
+
+
+def test_a_whole_search_is_not_made_again(home: Path, found: record.Run) -> None:
+    said: list[tuple[str, bool]] = []
+    search.run(
+        spec(home), home / "runs" / "searched", finished=lambda name, seconds, reused: said.append((name, reused))
+    )
+    assert all(reused for name, reused in said if not name.startswith("bundle")), said
+    again = record.load(home / "runs" / "searched").search
+    assert again is not None and found.search is not None and again.trials == found.search.trials
+
+
+def test_the_run_says_what_it_is_and_can_be_made_without_a_search(home: Path, found: record.Run) -> None:
+    assert found.recipe["search"] is None
+    parse(found.recipe | {"search": None})
+    assert found.search is not None and found.search.winner is not None
+    shape = found.search.trials[found.search.winner - 1].changes["shape"]
+    assert f"layers {found.recipe['student']['layers']}" in shape
+
+
+def test_what_cannot_fit_is_not_trained_and_the_least_is_told(home: Path) -> None:
+    whole = spec(home, name="small", budget={"max_size": "9kB"})
+    search.run(whole, home / "runs" / "small")
+    run = record.load(home / "runs" / "small")
+    assert run.search is not None and {one.status for one in run.search.trials} == {"over", "impossible"}
+    least = min(file.bytes or 0 for one in run.search.trials for file in one.models)
+    chosen = next(one for one in run.models if one.name == run.choice)
+    assert chosen.bytes == least  # it ends with the nearest
+    assert not run.limits[0].met and any(f"{least / 1e6:.2g}" in line for line in run.search.advice)
+
+
+class Cut(Exception):
+    pass
+
+
+def test_a_search_that_was_cut_off_goes_on_with_the_same_trial(home: Path) -> None:
+    out, said, trained = home / "runs" / "cut", list[tuple[str, bool]](), set[str]()
+
+    def cut(what: str, done: float, remark: str) -> None:
+        if what.startswith("trial") and "prediction" in what:
+            trained.add(what.split()[1])
+            if len(trained) == 2:
+                raise Cut
+
+    with pytest.raises(Cut):
+        search.run(spec(home, name="cut"), out, progress=cut)
+    assert not (out / "bundle").exists()
+    search.run(spec(home, name="cut"), out, finished=lambda name, seconds, reused: said.append((name, reused)))
+    again = [reused for name, reused in said if name.startswith("trial ")]
+    assert len(again) == 3 and again.index(False) == max(int(one.partition("/")[0]) for one in trained) - 1
+    assert (out / "bundle" / "manifest.json").is_file()
+
+
+def test_a_trial_far_behind_is_stopped(home: Path, found: record.Run) -> None:
+    whole = spec(home, search={"trials": 1, "epochs": 1, "queries": 2, "space": SPACE})
+    space, bench = Space(whole), bench_of(home, whole)
+    looking = Looking(space, Judge(whole.budget, found.models[0], "accuracy"), bench, home)
+    for _ in range(4):  # as if others had been perfect from the start
+        perfect = {"params": {}, "distributions": {}, "value": 1.0, "intermediate_values": {0: 1.0}}
+        looking.study.add_trial(optuna.trial.create_trial(**perfect))
+    (trial,) = looking.run(lambda name, seconds, reused: None).trials
+    assert trial.status == "stopped" and "median" in trial.reason
+
+
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [
+        ({"budget": {}}, "needs a limit"),
+        ({"search": {"space": {"student.depth": [1, 2]}}}, "unknown key"),
+        ({"search": {"space": {"task.max_length": [16]}}}, "not for a search to change"),
+        ({"search": {"space": {"student.layers": []}}}, "no value"),
+        ({"search": {"space": {"student.layers": [1, 1]}}}, "stands twice"),
+        ({"search": {"space": {}}}, "at least 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(home: Path, parts: dict[str, Any], word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        search.run(spec(home, **parts), home / "runs" / "refused")
+    assert not (home / "runs" / "refused" / "student").exists()
+
+
+def test_trials_leave_out_what_takes_long(home: Path) -> None:
+    step = {"trim": {"coverage": 0.6}, "heal": {"prediction": PHASE | {"epochs": 7}}}
+    whole = spec(home, compress=[step], distil={"intermediate": PHASE, "prediction": PHASE, "limit": 20})
+    bare, short = untrained(whole), shortened(whole, recipe.Search(epochs=2, rows=10))
+    assert bare.distil.intermediate is None and bare.distil.prediction.epochs == 0 and bare.compress[0].heal is None
+    assert short.distil.intermediate is not None and short.distil.intermediate.epochs == 2
+    assert short.compress[0].heal is not None and short.compress[0].heal.prediction.epochs == 2
+    assert short.distil.limit == 10 and bare.export.onnx == short.export.onnx == ["int8"]
+
+
+def test_values_are_told_in_words() -> None:
+    assert label({"student.layers": 2, "student.hidden_size": 128}) == "layers 2, hidden_size 128"
+    assert label([{"trim": {"coverage": 0.995}}, {"prune": {"ffn": 0.5}}]) == "trim coverage 0.995 + prune ffn 0.5"
+    assert label([]) == label(None) == "none"
+
+
+def test_the_default_space_is_of_recipes(home: Path) -> None:
+    values = recipe.Search().model_dump()
+    space = Space(spec(home, search=values))
+    assert space.count == 20
+    for picks in space.every():
+        space.candidate(picks)
+
+
+def made(number: int, size: float, ms: float, score: float | None) -> Trial:
+    one = Latency(length=16, threads=1, queries=1, p50_ms=ms, p90_ms=ms, p99_ms=ms, mean_ms=ms, min_ms=ms)
+    file = Model.model_validate(
+        {
+            "name": "model-int8.onnx",
+            "role": "artefact",
+            "of": "student",
+            "runtime": "onnxruntime",
+            "precision": "int8",
+            "bytes": int(size * 1e6),
+            "scores": {} if score is None else {"dev": {"accuracy": score}},
+            "cost": {"latencies": [one.model_dump()]},
+        }
+    )
+    trained = score is not None
+    status: Any = "trained" if trained else "over"
+    return Trial(
+        number=number, changes={"n": str(number)}, status=status, models=[file], best=file.name if trained else None
+    )
+
+
+TEACHER = Model.model_validate(
+    {
+        "name": "teacher",
+        "role": "teacher",
+        "of": "teacher",
+        "runtime": "torch",
+        "precision": "fp32",
+        "scores": {"dev": {"accuracy": 0.9}},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("budget", "winner"),
+    [
+        ({"max_size": 3e6}, 2),  # the best score that fits
+        ({"max_size": 3e6, "max_latency": 1.1}, 1),
+        ({"max_size": 3e6, "max_latency": 2.04}, 1),  # too near to the limit to be sure
+        ({"max_drop": 6}, 2),  # the smallest within the drop
+        ({"max_drop": 1}, 3),
+        ({"max_drop": 0.001}, 3),  # none: the least drop
+    ],
+)
+def test_the_winner_is_what_the_budget_asks_for(budget: dict[str, float], winner: int) -> None:
+    judge = Judge(Budget.model_validate(budget), TEACHER, "accuracy")
+    tried = [made(1, 1, 1, 0.80), made(2, 2, 2, 0.85), made(3, 4, 4, 0.895), made(4, 9, 9, None)]
+    found = judge.winner(tried)
+    assert found is not None and found.number == winner
+
+
+def test_where_nothing_fits_the_nearest_wins_and_the_advice_names_it() -> None:
+    judge = Judge(Budget(max_size=1e6, max_latency=1), TEACHER, "accuracy")
+    tried = [made(1, 2, 1.5, None), made(2, 1.5, 4, None)]
+    found = judge.winner(tried)
+    assert found is not None and found.number == 1  # twice the bytes is less than four times the time
+    table = [TEACHER, *tried[0].models]
+    from attar.benchmarks import assembly
+
+    missed = [one for one in assembly.limits(judge.budget, tried[0].models[0], table, "accuracy") if not one.met]
+    said = advice(missed, judge, tried)
+    assert "1.50 MB, of n 2" in said[0] and "1.50 ms, of n 1" in said[1]
+
+
+TRIPLE = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
+
+
+@given(st.lists(TRIPLE, min_size=1, max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[int, int, int]]) -> None:
+    tried = [made(number, size, ms, score / 10) for number, (size, ms, score) in enumerate(points, 1)]
+    best = {one.number for one in front.front(tried, "accuracy")}
+
+    def beats(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+        return one != other and one[0] <= other[0] and one[1] <= other[1] and one[2] >= other[2]
+
+    assert best == {n for n, point in enumerate(points, 1) if not any(beats(one, point) for one in points)}
