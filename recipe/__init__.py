@@ -17,7 +17,7 @@ from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherC
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
 from .run import SMALLER, Budget, Measure, Recipe, dump, schema
-from .steps import Factorize, Prune, Share
+from .steps import Factorize, Prune, Quantize, Share
 from .task import (
     BY_ROWS,
     FORMATS,
@@ -80,6 +80,7 @@ __all__ = [
     "Pretrain",
     "Pretraining",
     "Prune",
+    "Quantize",
     "Recipe",
     "Share",
     "Sharing",
