@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from ..teachers import checkpoint, heads
 from . import distil
 from .pair import Pair
 
+Around = Callable[[PreTrainedModel], AbstractContextManager[Any]]  # what a student learns within
+
 
 def heal(
     spec: recipe.Recipe,
@@ -37,11 +41,12 @@ def heal(
     progress: training.Progress,
     stage: str,
     kept: Path | None = None,
+    around: Around = nullcontext,
 ) -> dict[str, Any]:
     """Fill `folder`, which holds the student's tokenizer, with the healed student; gives its scores, size and curves.
 
     `mapped` is the teacher's layer, from 1, of each of the student's. Checkpoints stand in `work`, the teacher's
-    answers in `kept`.
+    answers in `kept`. The student learns within `around` it, and is saved as that leaves it.
     """
     seed = spec.student_seed
     torch.manual_seed(seed)
@@ -70,7 +75,8 @@ def heal(
         theirs.pad_id,
         kept,
     )
-    curves = distil.learn(pair, plan, spec.distil.cache.states, work, stage=stage)
+    with around(pair.student):
+        curves = distil.learn(pair, plan, spec.distil.cache.states, work, stage=stage)
     return {"training": curves, "remarks": remarks, **distil.leave(pair, splits, folder, spec.task.max_length)}
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..tasks.encoding import Encoder
 from ..tasks.lama import UNKNOWNS
 from ..tasks.task import Task
 from ..teachers import checkpoint, heads
-from . import evidence, factorizing, healing, pruning, sharing, trimming
+from . import evidence, factorizing, fake_quantization, grids, healing, pruning, sharing, trimming
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Patient:
     task: Task
     max_length: int
     seed: int
+    export: recipe.Export  # the files that will be made of it
 
     @property
     def encoder(self) -> Encoder:
@@ -56,6 +58,7 @@ class Smaller:
     layers: list[int] | None = None  # those that stayed, from 1, where not all did
     report: dict[str, Any] | None = None
     remarks: Sequence[str] = ()
+    around: healing.Around = nullcontext  # what it heals within
 
 
 Change = Callable[[PreTrainedModel], Smaller]
@@ -98,11 +101,17 @@ def _prune(plan: recipe.Prune, patient: Patient) -> list[Change]:
     return [partial(cut, goal) for goal in pruning.goals(patient.model, plan)]
 
 
+def _quantize(plan: recipe.Quantize, patient: Patient) -> list[Change]:
+    grid = grids.of(plan, patient.export)
+    return [lambda model: Smaller(model, around=partial(fake_quantization.fake_quantized, grid=grid))]
+
+
 OPERATIONS: dict[str, Callable[[Any, Patient], list[Change]]] = {
     "trim": _trim,
     "factorize": _factorize,
     "share": _share,
     "prune": _prune,
+    "quantize": _quantize,
 }
 
 
@@ -126,7 +135,7 @@ def take(
     model = heads.load(task.head, before)
     checkpoint.save_tokenizer(before, folder)
     progress(name, 0.0, step.operation)
-    patient = Patient(model, before, folder, data, task, spec.task.max_length, spec.student_seed)
+    patient = Patient(model, before, folder, data, task, spec.task.max_length, spec.student_seed, spec.export)
     plan = step.heal or recipe.Healing(prediction=recipe.Prediction(epochs=0))
     curves, remarks, reports, found = [], [], [], {}
     cuts = OPERATIONS[step.operation](getattr(step, step.operation), patient)
@@ -134,7 +143,9 @@ def take(
         smaller = cut(model)
         model, layers = smaller.model, [layers[stays - 1] for stays in smaller.layers or range(1, len(layers) + 1)]
         work = folder / "checkpoints" / str(number)
-        found = healing.heal(spec, plan, data, task, teacher, model, layers, folder, work, progress, name, kept)
+        found = healing.heal(
+            spec, plan, data, task, teacher, model, layers, folder, work, progress, name, kept, smaller.around
+        )
         curves += found["training"]
         remarks += [*smaller.remarks, *found["remarks"]]
         reports += [smaller.report] if smaller.report else []

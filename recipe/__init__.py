@@ -18,7 +18,7 @@ from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
 from .run import SMALLER, Budget, Measure, Recipe, dump, schema
 from .search import Search, changes
-from .steps import Factorize, Prune, Share
+from .steps import Factorize, Prune, Quantize, Share
 from .task import (
     BY_ROWS,
     FORMATS,
@@ -81,6 +81,7 @@ __all__ = [
     "Pretrain",
     "Pretraining",
     "Prune",
+    "Quantize",
     "Recipe",
     "Search",
     "Share",

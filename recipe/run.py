@@ -7,7 +7,7 @@ import json
 import yaml
 from pydantic import Field, model_validator
 
-from .compression import Step
+from .compression import Step, check_quantize
 from .export import Export
 from .knowledge import Knowledge
 from .models import Distil, Student, Teacher
@@ -176,6 +176,11 @@ class Recipe(Part):
             )
         if prediction.hard:
             raise ValueError("distil.prediction.hard needs labels, and an embedding learns from texts alone")
+        return self
+
+    @model_validator(mode="after")
+    def _quantizes(self) -> Recipe:
+        check_quantize(self.compress, self.export)
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What changes the structure of a trained student: `share`, `prune` and `factorize`."""
+"""What changes a trained student: `share`, `prune`, `factorize` and `quantize`."""
 
 from __future__ import annotations
 
@@ -59,4 +59,24 @@ class Factorize(Part):
     def _one_limit(self) -> Factorize:
         if (self.rank is None) == (self.bytes is None):
             raise ValueError("state one of `rank` and `bytes`")
+        return self
+
+
+class Quantize(Part):
+    """Quantization-aware training: the student learns with the rounded weights of its quantized files."""
+
+    bits: Literal[4, 8] = Field(description="of the weights: 8 for int8 and int8-static, 4 for int4 and mixed of ONNX")
+    block: Literal[16, 32, 64, 128, 256] | None = Field(
+        None, description="of 4 bits: weights with a scale of their own; it must be export.int4.block, the default"
+    )
+    embeddings: Literal[4, 8] | None = Field(
+        None, description="beside 4 bits: those of the tables; must be export.int4.embeddings, the default"
+    )
+    activations: Literal[8] | None = Field(8, description="bits of what flows into matrices; null leaves it float")
+
+    @model_validator(mode="after")
+    def _used(self) -> Quantize:
+        for name in ("block", "embeddings"):
+            if self.bits == 8 and getattr(self, name) is not None:
+                raise ValueError(f"`{name}` is for `bits: 4`, and does nothing in 8 bits; take it out")
         return self

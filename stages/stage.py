@@ -36,6 +36,7 @@ LATER: dict[type[recipe.Part], set[str]] = {
     recipe.Prediction: {"cosine", "divergence", "similarity", "contrastive", "contrastive_temperature"},
     recipe.Distil: {"cache", "general", "limit", "seed"},
     recipe.TeacherCache: {"shared"},
+    recipe.Step: {"quantize"},
     recipe.Export: {"processors", "calibration", "int4", "mixed"},
 }
 

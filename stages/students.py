@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..context import GENERAL, Context
-from ..recipe import Recipe
+from ..recipe import Recipe, Step
 from ..tasks import augmentation
 from ..tasks import corpus as corpora
 from ..tasks.data import digest
@@ -98,6 +98,15 @@ GENERALLY = Stage(
 )
 
 
+def _grid(step: Step, spec: Recipe) -> dict[str, Any]:
+    """What `quantize` takes from the part `export`."""
+    if step.quantize is None:
+        return {}
+    from ..compress import grids
+
+    return {"grid": asdict(grids.of(step.quantize, spec.export))}
+
+
 def of_step(number: int, spec: Recipe) -> Stage:
     """The stage of the step of `compress` with this number, from 0."""
     step, name = spec.compress[number], spec.steps[number]
@@ -105,7 +114,7 @@ def of_step(number: int, spec: Recipe) -> Stage:
 
     def inputs(context: Context) -> Any:  # noqa: ARG001 - a stage's interface
         corpus = {"corpus": corpora.of(step.trim.corpus).digest()} if step.trim and step.trim.corpus else {}
-        return {"step": stated(step), "seed": spec.student_seed, **corpus}
+        return {"step": stated(step), "seed": spec.student_seed, **corpus, **_grid(step, spec)}
 
     def build(context: Context, folder: Path) -> dict[str, Any]:
         from ..compress import steps

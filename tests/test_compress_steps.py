@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from attar import pipeline, stages
-from attar.compress import healing
+from attar.compress import blocks, healing
 from attar.errors import AttarError, UsageError
 from attar.export.predict import Predictor
 from attar.recipe import Recipe
@@ -121,6 +121,21 @@ def test_operations_follow_each_other_in_any_order(home: Path, tmp_path: Path, o
     record = json.loads((run.out / "run.json").read_text("utf-8"))
     assert all(check["passed"] for check in record["checks"]), [c for c in record["checks"] if not c["passed"]]
     assert checkpoint.unique_parameters(heads.load("sequence", run.student)) == sizes[-1]
+
+
+def test_weights_learnt_in_4_bits_pass_the_check(home: Path) -> None:
+    step = {"quantize": {"bits": 4, "embeddings": 4}, **HEAL}
+    export = {"onnx": ["int4"], "ort": [], "tflite": [], "int4": {"embeddings": 4}, "tolerance": 10}
+    run = pipeline.run(spec(home, step, export=export), home / "runs" / "rounded", until="verify")
+    assert all(check["passed"] for check in run.results["verify"]["checks"]), run.results["verify"]["checks"]
+    assert "model-int4.onnx" in [model["name"] for model in run.results["verify"]["models"]]
+    student, before = (heads.load("sequence", folder) for folder in (run.student, run.out / "student"))
+    assert [name for name, _ in student.named_parameters()] == [name for name, _ in before.named_parameters()]
+    table = student.get_input_embeddings().weight.detach().numpy()
+    np.testing.assert_allclose(blocks.rounded(table, 32, table=True), table, rtol=1e-5, atol=1e-6)
+    changed = spec(home, step, export=export | {"int4": {"embeddings": 4, "block": 16}})
+    other = pipeline.run(changed, home / "runs" / "other-blocks", until="1-quantize")
+    assert [stage["reused"] for stage in other.stages] == [True, True, False]  # the files' grid is what was learnt
 
 
 def test_steps_are_reused_and_what_follows_a_changed_one_is_made_again(home: Path) -> None:
