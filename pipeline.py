@@ -33,11 +33,13 @@ def run(
     finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None,
     command: str = "",
     beside: Sequence[Path] = (),
+    searched: bool = False,
 ) -> Context:
     """Run the stages up to `until` (all of them by default); finished ones are reused.
 
     They are looked for in this run, in the runs of the same folder, and in those of the folders `beside`. The word
-    `student` stands for the last stage that makes the student.
+    `student` stands for the last stage that makes the student. Where its student was `searched` for, whether anything
+    can meet the budget was seen there.
 
     A run with a teacher ends with `run.json`, `report.html` and `report.md` in its folder: how far it came.
     """
@@ -56,6 +58,8 @@ def run(
         try:
             for stage in stages.of(spec):
                 _perform(context, stage)
+                if stage.name == "teach" and not searched:
+                    _affordable(context)
                 if together and stage is together[-1]:
                     context.processes.leave()
                 if stage.name == until:
@@ -120,6 +124,19 @@ def _prepare(context: Context) -> None:
 
         augment.check(context.recipe.distil.augment)
     write_text(context.out / "recipe.yaml", recipe.dump(context.recipe))
+
+
+def _affordable(context: Context) -> None:
+    """A limit under the vocabulary's own bytes is a slip, such as kB for MB: tell it before a student is trained."""
+    spec, tokenizer = context.recipe, context.out / "teacher" / "tokenizer.json"
+    limit, taken = spec.budget.max_size, tokenizer.stat().st_size
+    trims = any(step.trim for step in spec.compress)
+    if limit is not None and limit < taken and not trims:
+        raise UsageError(
+            f"the limit is {limit / 1e6:.3g} MB, and the tokenizer alone takes {taken / 1e6:.3g} MB",
+            where="budget.max_size",
+            fix="allow more, or add a step `trim` to `compress`",
+        )
 
 
 def _settle(spec: Recipe) -> None:

@@ -67,7 +67,7 @@ class Figure(NamedTuple):
     caption: str
     legend: Sequence[tuple[int, str, str]] = ()  # colour, shape, name
     table: Table | None = None
-    kind: str = "cost"  # "training", "search"
+    kind: str = "cost"  # "training", "search", "road"
 
 
 def below(path: str, key: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import front
+from . import front, road
 from .breakdown import bytes_figure, milliseconds_figure
 from .cells import Figure, below
 from .derived import (
@@ -45,6 +45,7 @@ def of_run(run: Run, key: str) -> list[Figure]:
         bytes_figure(run, f"{key}-bytes"),
         milliseconds_figure(run, f"{key}-ms"),
         _tried(run, f"{key}-tried"),
+        road.waterfall_figure(run, f"{key}-road"),
         *(_curve(run, phase, f"{key}-phase{i}", f"training[{i}]") for i, phase in enumerate(run.training)),
     ]
     return [figure for figure in found if figure]

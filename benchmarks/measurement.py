@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .. import recipe
@@ -21,6 +22,7 @@ from ..tasks.encoding import Features
 from . import cost, latency, machine, profile
 from .record import Cost, Latency, Model
 
+ONNX = "onnxruntime"
 PROFILED = ("teacher.onnx", "model.onnx", "model-int8.onnx")
 Queries = dict[int, list[Arrays]]
 
@@ -32,15 +34,21 @@ def measure(
     pad_id: int,
     out: Path,
     progress: Callable[[str, float, str], None],
+    road: Mapping[str, Path] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`."""
+    """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`.
+
+    `road` are ONNX files of the student after its stages, which take turns with the others at the longest length.
+    """
     passed = [model for model in models if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
     failures: list[str] = []
     lengths = {*spec.lengths, *(model.length for model in passed if model.length)}
     queries: Queries = {length: latency.fill(sequences, pad_id, length) for length in lengths}
+    longest = {max(lengths): queries[max(lengths)]}
+    stones = [latency.Contender(f"road {stage}", path, ONNX, None, longest) for stage, path in road.items()]
     times = latency.measure(
-        [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed],
+        [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed] + stones,
         queries,
         spec.threads,
         spec.warmup,
@@ -55,7 +63,9 @@ def measure(
         if measured := times[model.name]:
             costs[model.name] = _cost(model, measured, queries, out, failures).model_dump()
     layer_times = _operators([model for model in passed if model.name in PROFILED], times, queries, out, failures)
-    return {"costs": costs, "failures": failures, "machine": machine.describe(), "layer_times": layer_times}
+    found = {"costs": costs, "failures": failures, "machine": machine.describe(), "layer_times": layer_times}
+    of_road = {stage: [one.model_dump() for one in times[f"road {stage}"]] for stage in road}
+    return found | ({"road": of_road} if of_road else {})
 
 
 def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, failures: list[str]) -> Cost:

@@ -1,4 +1,4 @@
-"""Three plots as inline SVG: points against a cost, curves over epochs, stacked bars.
+"""Four plots as inline SVG: points against a cost, curves over epochs, stacked bars, a waterfall.
 
 - Nothing here knows what a run is; `figures.py` chooses what to draw.
 - Series differ by shape as well as by colour; every mark has a `<title>` to hover and hear.
@@ -64,6 +64,13 @@ class Bar(NamedTuple):
     total: str
     parts: list[tuple[int, str, float, str]]
     full: bool = False  # stretched to the whole width: shares
+
+
+class Fall(NamedTuple):
+    """One panel of a waterfall: what it shows, and (stop, value, as text, title) in order."""
+
+    label: str
+    stops: list[tuple[str, float, str, str]]
 
 
 def scatter(
@@ -198,4 +205,27 @@ def stacked(key: str, title: str, desc: str, bars: Sequence[Bar]) -> Markup:
             if width > CHARACTER * len(part) + 8:
                 el(group, "text", "on", x=x + 6, y=y + 16, text=part)
             x += width
+    return done(svg)
+
+
+def waterfall(key: str, title: str, desc: str, panels: Sequence[Fall]) -> Markup:
+    """Bars that fall from stop to stop, from 0; what a stop took away stands behind its bar."""
+    step, tall, head, left, right = 20, 12, 34, 112, 100
+    svg = picture(key, title, desc, sum(head + step * len(panel.stops) for panel in panels))
+    top = 0
+    for colour, panel in enumerate(panels):
+        el(svg, "text", "label", x=2, y=top + 22, text=panel.label)
+        unit = (WIDTH - left - right) / (max(value for _, value, _, _ in panel.stops) or 1.0)
+        before = 0.0
+        for number, (name, value, said, about) in enumerate(panel.stops):
+            y = top + head + step * number
+            row = el(svg, "g", f"s{colour}")
+            el(row, "title", text=about)
+            el(row, "text", "name end", x=left - 8, y=y + 10, text=short(name, 15))
+            if before > value:
+                el(row, "rect", "cut", x=left + value * unit, y=y, width=(before - value) * unit, height=tall)
+            el(row, "rect", "part", x=left, y=y, width=max(value * unit, 0.6), height=tall)
+            el(row, "text", "name", x=left + max(value, before) * unit + 6, y=y + 10, text=said)
+            before = value
+        top += head + step * len(panel.stops)
     return done(svg)

@@ -147,6 +147,7 @@ class Milestone(Entry):
     stage: str
     parameters: int
     bytes: int  # of its weights in float32, each once
+    latencies: list[Latency] = []  # of its fp32 ONNX form, in turns with the artefacts
     scores: dict[str, dict[str, float]]  # split -> metric -> value
 
 

@@ -58,7 +58,7 @@ def run(
         fix = "state one, such as --max-size 3MB"
         raise UsageError("a search needs a limit to meet", where="budget", fix=fix)
     space = Space(spec)
-    start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command)
+    start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command, searched=True)
     teacher = assembly.rows(spec, start.results, out)[0]
     judge = Judge(spec.budget, teacher, start.task.metric)
     folder = out / FOLDER
@@ -72,7 +72,9 @@ def run(
             raise AttarError(f"none of the {len(found.trials)} students can be built: {reason}", where="search.space")
         shutil.rmtree(bench.folder, ignore_errors=True)
     picks = _picks(space, winner)
-    context = pipeline.run(space.candidate(picks), out, progress=progress, finished=finished, command=command)
+    context = pipeline.run(
+        space.candidate(picks), out, progress=progress, finished=finished, command=command, searched=True
+    )
     run_record = record.load(out)
     missed = [limit for limit in run_record.limits if not limit.met]
     tried = found.model_copy(update={"winner": winner.number, "advice": advice(missed, judge, found.trials)})

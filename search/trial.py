@@ -96,7 +96,9 @@ def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], watch: Callable[
 
 
 def _run(spec: Recipe, bench: Bench) -> Context:
-    return pipeline.run(spec, bench.folder, until=SMALLER, progress=bench.progress, beside=[bench.beside])
+    return pipeline.run(
+        spec, bench.folder, until=SMALLER, progress=bench.progress, beside=[bench.beside], searched=True
+    )
 
 
 def _files(context: Context) -> list[dict[str, Any]]:

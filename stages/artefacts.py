@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..context import Context
+from ..errors import AttarError
 from ..tasks.encoding import Features
 from .stage import Stage, stated
 
@@ -90,7 +92,7 @@ def _measure_inputs(context: Context) -> Any:
     return {"measure": context.recipe.measure.model_dump(), "machine": [machine.processor(), machine.cores()]}
 
 
-def _measure(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 - the results are the stage's note
+def _measure(context: Context, folder: Path) -> dict[str, Any]:
     from ..benchmarks import machine, measurement
     from ..benchmarks.record import Model
 
@@ -98,7 +100,24 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:  # noqa: ARG001 
         return {"failures": ["the latency of a generated piece"], "machine": machine.describe()}
     models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
     sequences, pad_id = context.splits("student")["dev"].features, context.encoder("student").pad_id
-    return measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress)
+    road = _road(context, folder)
+    found = measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress, road)
+    for file in road.values():
+        file.unlink()
+    return found
+
+
+def _road(context: Context, folder: Path) -> dict[str, Path]:
+    """The student after each stage that made it smaller, as ONNX files in the folder; one that fails is not timed."""
+    from ..export import onnx
+
+    spec, files = context.recipe, {}
+    for stage in spec.student_stages if spec.compress else []:
+        file = folder / f"{stage}.onnx"
+        with contextlib.suppress(AttarError):
+            onnx.export_fp32(context.out / spec.folder_of(stage), file, context.task.head)
+            files[stage] = file
+    return files
 
 
 def _bundle_inputs(context: Context) -> Any:

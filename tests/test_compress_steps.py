@@ -75,6 +75,8 @@ def test_the_bundle_is_of_the_last_step(home: Path) -> None:
     assert [(stone["stage"], stone["parameters"]) for stone in road] == list(
         zip(("distil", "1-trim", "2-trim"), sizes, strict=True)
     )
+    assert all(len(stone["latencies"]) == 1 and stone["latencies"][0]["ratio"] for stone in road)  # in turns
+    assert not list((run.out / "measurement").glob("*.onnx"))
     page = (run.out / "report.md").read_text("utf-8")
     shown = page.split("The student's road")[1].split("##")[0]
     assert f"{sizes[0] / sizes[1]:.2f}×" in shown and "| 2-trim |" in shown and "model.onnx" in shown
@@ -195,3 +197,9 @@ def test_tokens_are_healed_too(tmp_path: Path, home: Path) -> None:
     task = {"kind": "token_classification", "train": rows, "dev": rows, "max_length": 32}
     run = pipeline.run(spec(home, TRIM, task=task), tmp_path / "run", until="1-trim")
     assert run.results["1-trim"]["reports"][0]["coverage"] >= 0.8
+
+
+def test_a_limit_under_the_tokenizers_own_bytes_is_a_slip(home: Path) -> None:
+    with pytest.raises(UsageError, match=r"budget\.max_size: the limit is 0\.0001 MB, and the tokenizer alone takes"):
+        pipeline.run(spec(home, budget={"max_size": "100B"}), home / "runs" / "slip")
+    assert not (home / "runs" / "slip" / "student").exists()

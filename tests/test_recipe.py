@@ -95,6 +95,12 @@ def test_a_mistake_is_named_with_its_line_and_cure(tmp_path: Path, text: str, li
     assert "\n" not in caught.value.line()
 
 
+def test_settings_reach_into_lists(tmp_path: Path) -> None:
+    text = SMALL + "compress: [&step {trim: {coverage: 0.9}}, *step]\n"
+    found = recipe_file.load(write(tmp_path, text), ["compress.1.trim.coverage=0.5"])
+    assert [step.trim and step.trim.coverage for step in found.compress] == [0.9, 0.5]
+
+
 def test_settings_reach_any_key(tmp_path: Path) -> None:
     path = write(tmp_path, SMALL)
     found = recipe_file.load(
@@ -117,6 +123,7 @@ def test_settings_reach_any_key(tmp_path: Path) -> None:
         (["name=2020-99-99"], "--set name=2020-99-99: "),
         (["export.lengths=[32, 32]"], "--set export.lengths: "),
         (["task.dev.format=tsv"], "--set task.dev.format: "),
+        (["compress=[{trim: {}}]", "compress.1.heal=null"], "--set compress.1.heal=null: '1' is none of the list's 1"),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_a_line_of_the_file(tmp_path: Path, settings: list[str], place: str) -> None:
