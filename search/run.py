@@ -14,12 +14,13 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from .. import pipeline
 from ..benchmarks import assembly, front, record, report
@@ -65,16 +66,15 @@ def run(
     folder.mkdir(exist_ok=True)
     with locked(folder):
         bench = Bench(folder / "trial", out.resolve().parent, spec.search, start.task.metric, progress)
-        found = _Search(space, judge, bench, folder).run(finished)
+        looking = _Search(space, judge, bench, folder)
+        found = looking.run(finished)
         winner = judge.winner(found.trials)
         if winner is None:
             reason = next((one.reason for one in found.trials), "")
             raise AttarError(f"none of the {len(found.trials)} students can be built: {reason}", where="search.space")
         shutil.rmtree(bench.folder, ignore_errors=True)
-    picks = _picks(space, winner)
-    context = pipeline.run(
-        space.candidate(picks), out, progress=progress, finished=finished, command=command, searched=True
-    )
+    chosen = space.candidate(looking.picks(winner))
+    context = pipeline.run(chosen, out, progress=progress, finished=finished, command=command, searched=True)
     run_record = record.load(out)
     missed = [limit for limit in run_record.limits if not limit.met]
     tried = found.model_copy(update={"winner": winner.number, "advice": advice(missed, judge, found.trials)})
@@ -82,11 +82,6 @@ def run(
     record.save(run_record, out / "run.json")
     report.write(run_record, out)
     return context
-
-
-def _picks(space: Space, trial: Trial) -> dict[str, int]:
-    """The places of a trial's values."""
-    return next(picks for picks in space.every() if space.labels(picks) == trial.changes)
 
 
 class _Search:
@@ -112,11 +107,14 @@ class _Search:
     @property
     def trials(self) -> list[Trial]:
         """Those that ended, in their order."""
-        return [
-            Trial.model_validate(one.user_attrs[RECORD])
-            for one in self.study.get_trials(deepcopy=False)
-            if RECORD in one.user_attrs
-        ]
+        return [Trial.model_validate(one.user_attrs[RECORD]) for one in self._ended_trials()]
+
+    def picks(self, trial: Trial) -> dict[str, int]:
+        """The places of a trial's values."""
+        return dict(self._ended_trials()[trial.number - 1].params)
+
+    def _ended_trials(self) -> list[FrozenTrial]:
+        return [one for one in self.study.get_trials(deepcopy=False) if RECORD in one.user_attrs]
 
     def run(self, finished: Callable[[str, float, bool], None]) -> Search:
         """Make trials until there is a reason to end; gives all of them."""
@@ -153,15 +151,15 @@ class _Search:
 
     def _propose(self) -> tuple[optuna.Trial, dict[str, int]]:
         """A trial of a student that was not tried."""
-        tried = [one.changes for one in self.trials]
+        tried = [one.params for one in self._ended_trials()]
         for repeat in range(2 * REPEATS):
             if repeat >= REPEATS:
-                left = [picks for picks in self.space.every() if self.space.labels(picks) not in tried]
+                left = [picks for picks in self.space.every() if picks not in tried]
                 drawn = random.Random(f"{self.space.spec.seed} {len(tried)}").choice(left)
                 self.study.enqueue_trial(drawn, skip_if_exists=False)
             trial = self.study.ask()
             picks = {name: self._suggest(trial, name) for name in self.space.choices}
-            if self.space.labels(picks) not in tried:
+            if picks not in tried:
                 return trial, picks
             self.study.tell(trial, state=TrialState.FAIL)
         raise AssertionError("a proposal that was put in the queue did not come")
@@ -177,39 +175,26 @@ class _Search:
         started, number = time.monotonic(), len(self.trials) + 1
         made = Trial(number=number, changes=self.space.labels(picks), status="impossible")
         said = f"trial {number}/{min(self.plan.trials, self.space.count)}"
-        bench = Bench(
-            self.bench.folder,
-            self.bench.beside,
-            self.plan,
-            self.bench.metric,
-            lambda what, done, remark: self.bench.progress(f"{said} {what}", done, remark),
+        bench = replace(
+            self.bench, progress=lambda what, done, remark: self.bench.progress(f"{said} {what}", done, remark)
         )
-        step = 0
-
-        def watch(score: float) -> None:
-            nonlocal step
-            trial.report(score, step)
-            step += 1
-            if trial.should_prune():
-                raise StoppedError(f"its dev score of {100 * score:.2f} is under the median of the trials before")
-
         try:
             spec = self.space.candidate(picks)
             made.models = costs(spec, bench)
-            if made.models and all(self.judge.missed(one) for one in made.models):
+            if all(self.judge.missed(one) for one in made.models):
                 made.status, made.reason = "over", self._over(made)
-            elif made.models:
-                made.status, made.models = "trained", scores(spec, bench, made.models, watch)
+            else:
+                made.models = scores(spec, bench, made.models, _watch(trial))
+                best = self.judge.best(made.models)
+                made.status, made.best = ("trained", best.name) if best else ("impossible", None)
+                made.reason = "" if best else "; ".join(dict.fromkeys(one.reason for one in made.models))
         except StoppedError as stop:
             made.status, made.reason = "stopped", str(stop)
         except DiskFullError:
             raise
         except AttarError as error:
             made.reason = error.line()
-        best = self.judge.best(made.models) if made.status == "trained" else None
-        made.best, made.seconds = best.name if best else None, time.monotonic() - started
-        if made.status == "trained" and best is None:
-            made.status, made.reason = "impossible", "; ".join(dict.fromkeys(one.reason for one in made.models))
+        made.seconds = time.monotonic() - started
         return made
 
     def _over(self, trial: Trial) -> str:
@@ -230,3 +215,17 @@ class _Search:
     def _line(self, trial: Trial) -> str:
         """A trial in a line, with how many files no other beats so far."""
         return front.line(trial, self.trials, self.bench.metric)
+
+
+def _watch(trial: optuna.Trial) -> Callable[[float], None]:
+    """Tell optuna every dev score of a trial, and end it where optuna says so."""
+    step = 0
+
+    def watch(score: float) -> None:
+        nonlocal step
+        trial.report(score, step)
+        step += 1
+        if trial.should_prune():
+            raise StoppedError(f"its dev score of {100 * score:.2f} is under the median of the trials before")
+
+    return watch

@@ -51,8 +51,12 @@ class Space:
         return self._changed({name: self.choices[name][place] for name, place in picks.items()})
 
     def labels(self, picks: Picks) -> dict[str, str]:
-        """The values in words."""
-        return {name: label(self.choices[name][place]) for name, place in picks.items()}
+        """The values in words; two that read alike have their places."""
+        found = {}
+        for name, place in picks.items():
+            said = [label(value) for value in self.choices[name]]
+            found[name] = said[place] + (f" ({place + 1})" if said.count(said[place]) > 1 else "")
+        return found
 
     @cached_property
     def _values(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .. import pipeline, recipe, stages, training
 from ..benchmarks import cost, latency
 from ..benchmarks.record import Cost, Latency, Model
 from ..context import Context, Progress
+from ..errors import AttarError
 from ..export import proof
 from ..export.bundle import installed
 from ..recipe import SMALLER, Recipe
@@ -38,10 +39,18 @@ class Bench:
 
 
 def costs(spec: Recipe, bench: Bench) -> list[Model]:
-    """The candidate's files, untrained, each with its cost."""
+    """The candidate's files, untrained, each with its cost; at least one.
+
+    Errors: a student that cannot be built, no file that can be made and that a runtime here loads.
+    """
     context = _run(space.untrained(spec), bench)
-    models = [proof.row(card, _parameters(context)) for card in _files(context) if not card["failure"]]
+    cards = _files(context)
+    models = [proof.row(card, _parameters(context)) for card in cards if not card["failure"]]
     models = [one for one in models if installed(one.runtime) and (one.length or 1e9) >= spec.task.max_length]
+    if not models:
+        failed = next((card["failure"] for card in cards if card["failure"]), "")
+        what = failed or "no file is for a runtime that is here, and for texts as long as the task's"
+        raise AttarError(what, where="export")
     plan, features = spec.measure, context.splits("student")["dev"].features
     pad_id, lengths = (
         context.encoder("student").pad_id,

@@ -187,6 +187,15 @@ def test_values_are_told_in_words() -> None:
     assert label([]) == label(None) == "none"
 
 
+def test_values_that_read_alike_keep_their_places(home: Path) -> None:
+    steps = [[{"trim": {"coverage": 0.6}, "heal": {"prediction": {"epochs": count}}}] for count in (1, 2)]
+    space = Space(spec(home, search={"space": {"compress": steps}}))
+    assert [space.labels(picks)["compress"] for picks in space.every()] == [
+        "trim coverage 0.6 (1)",
+        "trim coverage 0.6 (2)",
+    ]
+
+
 def test_the_default_space_is_of_recipes(home: Path) -> None:
     values = recipe.Search().model_dump()
     space = Space(spec(home, search=values))
