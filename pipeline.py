@@ -55,6 +55,7 @@ def run(
     _refuse_foreign(out)
     with context.processes.joined(), locked(out):
         _prepare(context)
+        whole = until == BUNDLE.name
         try:
             for stage in stages.of(spec):
                 _perform(context, stage)
@@ -64,11 +65,14 @@ def run(
                     context.processes.leave()
                 if stage.name == until:
                     break
-            if until == BUNDLE.name:
+            if whole:
                 shutil.rmtree(out / ANSWERS, ignore_errors=True)
+        except UsageError:
+            whole = False  # a slip made nothing that a record could tell: one that is there stays
+            raise
         finally:  # where no artefact passed there is no bundle, and the report says why
             # A record that is there tells of stages beyond `until` that stand: `_outdate` removes it where they do not.
-            if "teach" in context.results and (until == BUNDLE.name or not (out / "run.json").is_file()):
+            if "teach" in context.results and (whole or not (out / "run.json").is_file()):
                 _report(context)
     return context
 

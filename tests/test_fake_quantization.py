@@ -208,7 +208,9 @@ def healed(teacher: Path, folder: Path, ours: grids.Grid, progress: Any = silent
     around = partial(fake_quantization.fake_quantized, grid=ours)
     plan, task = recipe.Healing.model_validate({"prediction": PLAN}), TextTask(spec.task, ROWS)
     work = folder / "checkpoints"
-    return healing.heal(spec, plan, DATA, task, teacher, student, [1, 2], folder, work, progress, "1-quantize", around)
+    return healing.heal(
+        spec, plan, DATA, task, teacher, student, [1, 2], folder, work, progress, "1-quantize", around=around
+    )
 
 
 def logits(model: PreTrainedModel, teacher: Path, ours: grids.Grid | None = None) -> Tensor:

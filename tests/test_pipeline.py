@@ -112,11 +112,18 @@ def test_a_run_with_another_student_shares_the_teacher(run: Path, home: Path) ->
 
 
 def test_a_missed_budget_is_exit_code_3(run: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["compress", str(home / "recipe.yaml"), "--out", str(run), "--json", "--max-size", "1KB"]
-    assert main(words) == 3
+    bytes_ = (run / "teacher" / "tokenizer.json").stat().st_size
+    words = ["compress", str(home / "recipe.yaml"), "--out", str(run), "--json", "--max-size"]
+    assert main([*words, str(bytes_)]) == 3
     (limit,) = json.loads(capsys.readouterr().out)["limits"]
     assert limit["name"] == "max_size"
-    assert limit["margin"] == 1000 - limit["value"] < 0
+    assert limit["margin"] == bytes_ - limit["value"] < 0
+
+
+def test_a_limit_that_is_a_slip_leaves_the_run_as_it_was(run: Path, home: Path) -> None:
+    before = (run / "run.json").read_bytes()
+    assert main(["compress", str(home / "recipe.yaml"), "--out", str(run), "--quiet", "--max-size", "1KB"]) == 2
+    assert (run / "run.json").read_bytes() == before
 
 
 def test_a_part_of_a_run_has_a_record_that_tells_how_far_it_came(
