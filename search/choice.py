@@ -61,6 +61,13 @@ class Judge:
         over = max(0.0, self.drop(file) - allowed)
         return -over, bytes_, self.score(file)
 
+    def goal(self, file: Model) -> float:
+        """What a search maximizes: the score, or where the drop alone is limited fewer megabytes within it."""
+        if not self.by_drop:
+            return self.score(file)
+        over = max(0.0, self.drop(file) - (self.budget.max_drop or 0.0))
+        return -(file.bytes or 0) / 1e6 - 1000 * over
+
     def excess(self, file: Model) -> float:
         """By which factor the worst limit of cost is missed, 0 where all are met; unmeasured is as bad as can be."""
         return max((_factor(one) for one in self.missed(file)), default=0.0)

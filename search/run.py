@@ -91,7 +91,8 @@ class _Search:
         self.space, self.judge, self.bench, self.plan = space, judge, bench, bench.plan
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         asked = space.spec.model_dump(mode="json", exclude={"name": True, "search": {"trials", "minutes"}})
-        with warnings.catch_warnings(action="ignore"):  # the journal is "experimental" to optuna
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the journal is "experimental" to optuna
             storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
             self.study = optuna.create_study(
                 storage=storage,
@@ -125,11 +126,10 @@ class _Search:
             trial, picks = self._propose()
             made = self._try(trial, picks)
             trial.set_user_attr(RECORD, made.model_dump(mode="json"))
-            value = self._value(made)
-            if value is None:
-                self.study.tell(trial, state=TrialState.PRUNED)
+            if file := front.file_of(made):
+                self.study.tell(trial, self.judge.goal(file))
             else:
-                self.study.tell(trial, value)
+                self.study.tell(trial, state=TrialState.PRUNED)
             finished(self._line(made), made.seconds, False)
         return Search(trials=self.trials, candidates=self.space.count, ended=ended)
 
@@ -201,16 +201,6 @@ class _Search:
         """What the file that misses least misses."""
         nearest = min(trial.models, key=self.judge.excess)
         return "; ".join(front.over(limit) for limit in self.judge.missed(nearest))
-
-    def _value(self, trial: Trial) -> float | None:
-        """What optuna is to maximize, None for a trial that did not end."""
-        file = next((one for one in trial.models if one.name == trial.best), None)
-        if trial.status != "trained" or file is None:
-            return None
-        if not self.judge.by_drop:
-            return self.judge.score(file)
-        over = max(0.0, self.judge.drop(file) - (self.judge.budget.max_drop or 0.0))
-        return -(file.bytes or 0) / 1e6 - 1000 * over
 
     def _line(self, trial: Trial) -> str:
         """A trial in a line, with how many files no other beats so far."""
