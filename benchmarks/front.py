@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from .assembly import latency
@@ -28,7 +29,7 @@ def costs(trial: Trial, metric: str) -> tuple[float, ...] | None:
     file = file_of(trial)
     if file is None or metric not in file.scores.get("dev", {}):
         return None
-    return float(file.bytes or 0), latency(file, [file]) or 0.0, -file.scores["dev"][metric]
+    return float(file.bytes or 0), latency(file, [file]) or math.inf, -file.scores["dev"][metric]
 
 
 def file_of(trial: Trial) -> Model | None:
@@ -56,7 +57,12 @@ def line(trial: Trial, trials: Sequence[Trial], metric: str) -> str:
     bytes_, ms, lack = costs(trial, metric) or (0.0, 0.0, 0.0)
     found = front(trials, metric)
     place = "on the front" if trial.number in [one.number for one in found] else "behind the front"
-    return f"{head}: {digits(bytes_ / 1e6)} MB, {digits(ms)} ms, dev {-100 * lack:.2f}, {place} of {len(found)}"
+    return f"{head}: {digits(bytes_ / 1e6)} MB, {milliseconds(ms)}, dev {-100 * lack:.2f}, {place} of {len(found)}"
+
+
+def milliseconds(ms: float) -> str:
+    """A latency, which may not have been measured."""
+    return f"{digits(ms)} ms" if math.isfinite(ms) else "not timed"
 
 
 def table(run: Run) -> Table:

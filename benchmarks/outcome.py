@@ -63,13 +63,13 @@ def _tried(found: Run) -> Table:
     """The front of a search, and why it ended."""
     assert found.search is not None
     metric = found.task["metric"]
-    rows = table("trial", "student", ">MB", ">p50 ms", f">dev {metric}", title="the front of the students tried")
+    rows = table("trial", "student", ">MB", ">p50", f">dev {metric}", title="the front of the students tried")
     rows.caption = f"{found.search.ended}; scores of a short distillation"
     for trial in sorted(front.front(found.search.trials, metric), key=lambda one: front.costs(one, metric) or ()):
         bytes_, ms, lack = front.costs(trial, metric) or (0.0, 0.0, 0.0)
         mark = " ✓" if trial.number == found.search.winner else ""
         name = escape(front.described(trial))
-        rows.add_row(f"{trial.number}{mark}", name, digits(bytes_ / 1e6), digits(ms), f"{-100 * lack:.2f}")
+        rows.add_row(f"{trial.number}{mark}", name, digits(bytes_ / 1e6), front.milliseconds(ms), f"{-100 * lack:.2f}")
     return rows
 
 

@@ -39,6 +39,7 @@ class Stop(NamedTuple):
     name: str
     one: Model | Milestone
     bytes: int | None
+    size: str  # where the bytes stand
     latency: Latency | None
     where: str  # of the latency
     score: float | None
@@ -52,7 +53,7 @@ def table(run: Run) -> Table:
         cells = [
             Cell(stop.name, "", source(stop.path, stop.name)),
             figure(f"{stop.path}.parameters", stop.one.parameters, lambda count: f"{count:,}"),
-            figure(f"{stop.path}.bytes", stop.bytes, lambda count: digits(count / 1e6)),
+            figure(stop.size, stop.bytes, lambda count: digits(count / 1e6)),
             _change(before and before.bytes, stop.bytes, lambda old, new: f"{old / new:.2f}×"),
             figure(stop.where, ms, digits),
             figure(below(f"{stop.path}.scores.dev", metric), stop.score, lambda value: f"{100 * value:.2f}"),
@@ -68,22 +69,21 @@ def table(run: Run) -> Table:
 def waterfall_figure(run: Run, key: str) -> Figure | None:
     """Bytes, milliseconds and score, falling from stop to stop."""
     found, metric, panels = list(stops(run)), metric_of(run), []
-    kinds: list[tuple[str, Callable[[Stop], float | None], Callable[[float], str], str]] = [
-        ("MB", lambda stop: None if stop.bytes is None else stop.bytes / 1e6, digits, "bytes"),
-        ("p50 ms", lambda stop: stop.latency.p50_ms if stop.latency else None, digits, "latencies"),
+    kinds: list[tuple[str, Callable[[Stop], float | None], Callable[[float], str], Callable[[Stop], str]]] = [
+        ("MB", lambda stop: None if stop.bytes is None else stop.bytes / 1e6, digits, lambda stop: stop.size),
+        ("p50 ms", lambda stop: stop.latency.p50_ms if stop.latency else None, digits, lambda stop: stop.where),
         (
             f"dev {metric} × 100",
             lambda stop: None if stop.score is None else 100 * stop.score,
             lambda value: f"{value:.2f}",
-            "scores.dev",
+            lambda stop: below(f"{stop.path}.scores.dev", metric),
         ),
     ]
     for label, value_of, show, place in kinds:
         known = [(stop, value) for stop in found if (value := value_of(stop)) is not None]
         if len(known) > 1:
             falls = [
-                (one.name, value, show(value), f"{one.name}: {show(value)} — {one.path}.{place}")
-                for one, value in known
+                (one.name, value, show(value), f"{one.name}: {show(value)} — {place(one)}") for one, value in known
             ]
             panels.append(Fall(label, falls))
     if not panels:
@@ -103,7 +103,8 @@ def stops(run: Run) -> Iterator[Stop]:
         times = timed.cost.latencies if isinstance(timed, Model) else timed.latencies
         latency = next((item for item in times if (item.length, item.threads) == setting), None)
         where = f"{at}[{times.index(latency)}].p50_ms" if latency else at
-        return Stop(path, name, one, size, latency, where, one.scores.get("dev", {}).get(metric))
+        bytes_ = f"{path}.parameter_bytes" if name == "teacher" else f"{path}.bytes"
+        return Stop(path, name, one, size, bytes_, latency, where, one.scores.get("dev", {}).get(metric))
 
     exported = next(
         ((n, one) for n, one in enumerate(run.models) if one.role == "artefact" and one.of == "teacher"), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -33,7 +34,13 @@ def _choices(space: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if not values:
             raise ValueError(f"{name!r} has no value to choose from")
         for value in values:
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name!r}: {value!r} is no value of a recipe; write it in quotes") from None
             for key in changes(name, value):
+                if not isinstance(key, str):
+                    raise ValueError(f"{name!r}: {key!r} is no key of a recipe")
                 if key.partition(".")[0] not in OPEN:
                     raise ValueError(f"{key!r} is not for a search to change; it may change {', '.join(OPEN)}")
     return space

@@ -1,7 +1,8 @@
 """Which trial wins, and what would have met the limits that nothing met.
 
-- Where size, latency or memory is limited, the best dev score within them wins; where only the drop is, the smallest
-  file within it. A trial's score is of a short distillation: it ranks students, it does not promise a score.
+- A student is judged by the file that would be its bundle's default, the smallest that fits. Where size, latency or
+  memory is limited, the student with the best dev score wins; where only the drop is, the smallest within it. A trial's
+  score is of a short distillation: it ranks students, it does not promise a score.
 - Where nothing meets the limits, the student that misses them least is taken: a search always ends with one.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..benchmarks import assembly
+from ..benchmarks.front import described, over
 from ..benchmarks.record import Limit, Model, Trial
 from ..benchmarks.verdict import LIMIT_NAMES, amount
 from ..recipe import Budget
@@ -19,10 +21,13 @@ LATENCY_MARGIN = 0.95
 
 
 class Judge:
-    """Judges files of trials by the budget; `teacher` is the teacher's row of the main table."""
+    """Judges files of trials by the budget; `teacher` is the teacher's row of the main table.
 
-    def __init__(self, budget: Budget, teacher: Model, metric: str) -> None:
-        self.budget, self.teacher, self.metric = budget, teacher, metric
+    Files for texts of less than `longest` pieces are for none of the task's.
+    """
+
+    def __init__(self, budget: Budget, teacher: Model, metric: str, longest: int = 0) -> None:
+        self.budget, self.teacher, self.metric, self.longest = budget, teacher, metric, longest
         latency = budget.max_latency and budget.max_latency * LATENCY_MARGIN
         self.cost_limits = budget.model_copy(update={"max_drop": None, "max_latency": latency})
 
@@ -47,10 +52,18 @@ class Judge:
         return 100 * (self.teacher.scores["dev"][self.metric] - self.score(file))
 
     def best(self, files: Sequence[Model]) -> Model | None:
-        """The file that a trained trial is judged by: one that passed and costs little enough."""
-        fit = [one for one in files if one.status == "ok" and self.metric in one.scores.get("dev", {})]
-        fit = [one for one in fit if not self.missed(one)] or fit
-        return max(fit, key=self.value, default=None)
+        """The file that would be the default of the student's bundle: the smallest that fits."""
+        scored = [one for one in files if self.metric in one.scores.get("dev", {})]
+        return assembly.choose(self.cost_limits, [self.teacher, *scored], self.metric, self.longest)
+
+    def told(self, file: Model) -> str:
+        """The limits of cost that a file misses, in words."""
+        found = []
+        for one in self.missed(file):
+            stated = getattr(self.budget, one.name)
+            near = one.value is not None and one.value <= stated
+            found.append(over(one.model_copy(update={"limit": stated})) + ", too near to it to be sure" * near)
+        return "; ".join(found)
 
     def value(self, file: Model) -> tuple[float, ...]:
         """The larger the better."""
@@ -101,11 +114,15 @@ def advice(missed: Sequence[Limit], judge: Judge, trials: Sequence[Trial]) -> li
             found.append(_for_drop(judge, trials))
             continue
         known = [(one, trial) for trial, file in files for one in _of(limit, judge, file) if one.value is not None]
-        if known:
-            least, trial = min(known, key=lambda pair: float(pair[0].value or 0))
-            value = amount(limit, float(least.value or 0))
-            what = ", ".join(f"{key} {said}" for key, said in trial.changes.items())
+        if not known:
+            continue
+        least, trial = min(known, key=lambda pair: float(pair[0].value or 0))
+        value, what = amount(limit, float(least.value or 0)), described(trial)
+        if not least.met:
             found.append(f"{name}: the least of all trials is {value}, of {what}; allow that, or add smaller students")
+        elif limit.value is not None:
+            own = amount(limit, limit.value)
+            found.append(f"{name}: allow {own}; {what} has {value}, and is behind in what else counts")
     return found
 
 

@@ -22,12 +22,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from .. import pipeline
-from ..benchmarks import assembly, front, record, report
+from .. import __version__, pipeline
+from ..benchmarks import assembly, front, machine, record, report
 from ..benchmarks.record import Search, Trial
 from ..context import Context, Progress
 from ..errors import AttarError, DiskFullError, UsageError
-from ..files import locked, value_digest
+from ..export.bundle import DISTRIBUTIONS, installed
+from ..files import locked, value_digest, write_bytes
+from ..processes import launched
 from ..recipe import Recipe
 from .choice import Judge, advice
 from .space import Space
@@ -55,18 +57,20 @@ def run(
     Errors: a budget without limits, a space without a student that can be built.
     """
     assert spec.search is not None
+    if launched().count > 1:
+        raise UsageError("a search runs in one process", where="search", fix="start one process")
     if not any(limit is not None for limit in spec.budget.model_dump().values()):
         fix = "state one, such as --max-size 3MB"
         raise UsageError("a search needs a limit to meet", where="budget", fix=fix)
     space = Space(spec)
     start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command, searched=True)
     teacher = assembly.rows(spec, start.results, out)[0]
-    judge = Judge(spec.budget, teacher, start.task.metric)
+    judge = Judge(spec.budget, teacher, start.task.metric, spec.task.max_length)
     folder = out / FOLDER
     folder.mkdir(exist_ok=True)
     with locked(folder):
         bench = Bench(folder / "trial", out.resolve().parent, spec.search, start.task.metric, progress)
-        looking = _Search(space, judge, bench, folder)
+        looking = _Search(space, judge, bench, folder, start.keys["teach"])
         found = looking.run(finished)
         winner = judge.winner(found.trials)
         if winner is None:
@@ -74,32 +78,45 @@ def run(
             raise AttarError(f"none of the {len(found.trials)} students can be built: {reason}", where="search.space")
         shutil.rmtree(bench.folder, ignore_errors=True)
     chosen = space.candidate(looking.picks(winner))
-    context = pipeline.run(chosen, out, progress=progress, finished=finished, command=command, searched=True)
+    try:
+        return pipeline.run(chosen, out, progress=progress, finished=finished, command=command, searched=True)
+    finally:  # where no file of it passed, too
+        if (out / "run.json").is_file():
+            _tell(out, judge, found, winner)
+
+
+def _tell(out: Path, judge: Judge, found: Search, winner: Trial) -> None:
+    """Write into the run's record what was tried."""
     run_record = record.load(out)
     missed = [limit for limit in run_record.limits if not limit.met]
     tried = found.model_copy(update={"winner": winner.number, "advice": advice(missed, judge, found.trials)})
     run_record = run_record.model_copy(update={"search": tried})
     record.save(run_record, out / "run.json")
     report.write(run_record, out)
-    return context
 
 
 class _Search:
     """The loop over trials."""
 
-    def __init__(self, space: Space, judge: Judge, bench: Bench, folder: Path) -> None:
+    def __init__(self, space: Space, judge: Judge, bench: Bench, folder: Path, teacher: str = "") -> None:
+        """`teacher` is the key of the teacher's stage, which stands for the data too."""
         self.space, self.judge, self.bench, self.plan = space, judge, bench, bench.plan
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        asked = space.spec.model_dump(mode="json", exclude={"name": True, "search": {"trials", "minutes"}})
+        asked = [
+            space.spec.model_dump(mode="json", exclude={"name": True, "search": {"trials", "minutes"}}),
+            [teacher, __version__, machine.processor(), *(installed(name) for name in DISTRIBUTIONS)],
+        ]
+        journal = (folder / "journal.log").resolve()  # optuna's lock is a link to it, which must not be relative
+        _whole_lines(journal)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the journal is "experimental" to optuna
-            storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+            storage = JournalStorage(JournalFileBackend(str(journal)))
             self.study = optuna.create_study(
                 storage=storage,
                 study_name=value_digest(asked)[:16],
                 sampler=optuna.samplers.TPESampler(seed=space.spec.seed, n_startup_trials=6),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=4)
-                if self.plan.stop
+                if self.plan.stop and not judge.by_drop  # a small student may be behind, and within the drop
                 else optuna.pruners.NopPruner(),
                 direction="maximize",
                 load_if_exists=True,
@@ -182,7 +199,8 @@ class _Search:
             spec = self.space.candidate(picks)
             made.models = costs(spec, bench)
             if all(self.judge.missed(one) for one in made.models):
-                made.status, made.reason = "over", self._over(made)
+                nearest = min(made.models, key=self.judge.excess)
+                made.status, made.reason = "over", self.judge.told(nearest)
             else:
                 made.models = scores(spec, bench, made.models, _watch(trial))
                 best = self.judge.best(made.models)
@@ -197,14 +215,15 @@ class _Search:
         made.seconds = time.monotonic() - started
         return made
 
-    def _over(self, trial: Trial) -> str:
-        """What the file that misses least misses."""
-        nearest = min(trial.models, key=self.judge.excess)
-        return "; ".join(front.over(limit) for limit in self.judge.missed(nearest))
-
     def _line(self, trial: Trial) -> str:
         """A trial in a line, with how many files no other beats so far."""
         return front.line(trial, self.trials, self.bench.metric)
+
+
+def _whole_lines(journal: Path) -> None:
+    """Cut off a last line that a kill left unfinished."""
+    if journal.is_file() and not (text := journal.read_bytes()).endswith(b"\n") and text:
+        write_bytes(journal, text[: text.rfind(b"\n") + 1])
 
 
 def _watch(trial: optuna.Trial) -> Callable[[float], None]:

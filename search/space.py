@@ -20,6 +20,7 @@ from ..errors import UsageError
 from ..recipe import Optimization, Recipe, changes
 
 Picks = Mapping[str, int]  # choice -> the place of its value
+LOOKED = 1000  # candidates, until one is a recipe
 
 
 class Space:
@@ -48,7 +49,17 @@ class Space:
 
     def candidate(self, picks: Picks) -> Recipe:
         """The recipe with these values; `UsageError` where they do not go together."""
-        return self._changed({name: self.choices[name][place] for name, place in picks.items()})
+        chosen = {name: self.choices[name][place] for name, place in picks.items()}
+        words = [
+            f"{key}={json.dumps(value, ensure_ascii=False)}"
+            for name, one in chosen.items()
+            for key, value in changes(name, one).items()
+        ]
+        try:
+            return recipe_file.parse(self._values, settings=words)
+        except UsageError as error:
+            place = f"search.space, {error.where.removeprefix('--set ')}"
+            raise UsageError(error.what, where=place, fix=error.fix) from None
 
     def labels(self, picks: Picks) -> dict[str, str]:
         """The values in words; two that read alike have their places."""
@@ -63,25 +74,17 @@ class Space:
         values: dict[str, Any] = yaml.safe_load(recipe.dump(self.spec))
         return values | {"search": None}
 
-    def _changed(self, chosen: Mapping[str, Any]) -> Recipe:
-        words = [
-            f"{key}={json.dumps(value, ensure_ascii=False)}"
-            for name, one in chosen.items()
-            for key, value in changes(name, one).items()
-        ]
-        return recipe_file.parse(self._values, settings=words)
-
     def _check(self) -> None:
-        """A choice none of whose values the recipe takes is told before anything is trained."""
-        for name, values in self.choices.items():
-            problems = []
-            for value in values:
-                try:
-                    self._changed({name: value})
-                except UsageError as error:
-                    problems.append(error)
-            if len(problems) == len(values):
-                raise UsageError(problems[0].what, where=f"search.space, {name!r}", fix=problems[0].fix)
+        """A space in which nothing goes together, such as one with a slip, is told before anything is trained."""
+        problem = None
+        for picks in itertools.islice(self.every(), LOOKED):
+            try:
+                self.candidate(picks)
+                return
+            except UsageError as error:
+                problem = problem or error
+        if problem:
+            raise problem
 
 
 def label(value: Any) -> str:
@@ -100,7 +103,7 @@ def untrained(spec: Recipe) -> Recipe:
     distil = {"general": None, "augment": None, "intermediate": None, "prediction": nothing}
     steps = [step.model_copy(update={"heal": None}) for step in spec.compress]
     return spec.model_copy(
-        update={"distil": spec.distil.model_copy(update=distil), "compress": steps, "export": _lean(spec.export)}
+        update={"distil": spec.distil.model_copy(update=distil), "compress": steps, "export": _lean(spec)}
     )
 
 
@@ -124,13 +127,13 @@ def shortened(spec: Recipe, plan: recipe.Search) -> Recipe:
         )
         for step in spec.compress
     ]
-    return spec.model_copy(update={"distil": distil, "compress": steps, "export": _lean(spec.export)})
+    return spec.model_copy(update={"distil": distil, "compress": steps, "export": _lean(spec)})
 
 
-def _lean(spec: recipe.Export) -> recipe.Export:
-    """Without the files that another one stands for: float32 beside a smaller precision, and `.ort` beside `.onnx`."""
-    made = {family: [one for one in getattr(spec, family) if one != "fp32"] for family in ("onnx", "ort", "tflite")}
-    if not any(made.values()):
-        return spec
+def _lean(spec: Recipe) -> recipe.Export:
+    """Without the files that another one stands for: `.ort` beside `.onnx`, float32 where small is wanted."""
+    budget, made = spec.budget, {name: list(getattr(spec.export, name)) for name in ("onnx", "ort", "tflite")}
+    if budget.max_size is not None or (budget.max_latency, budget.max_memory) == (None, None):
+        made = {name: [one for one in found if one != "fp32"] or found for name, found in made.items()}
     made["ort"] = [one for one in made["ort"] if one not in made["onnx"]]
-    return spec.model_copy(update=made)
+    return spec.export.model_copy(update=made)

@@ -2,8 +2,10 @@
 
 - Bytes are those of the files themselves, so they are exact; latency and memory are measured as in the stage `measure`,
   at the fewest threads and the longest length.
-- Both are runs of their own, in one folder that the trials use one after the other: a killed trial goes on, and what
-  the teacher answers is asked once.
+- Both are runs of their own, in folders that the trials use one after the other: a killed trial goes on, and what the
+  teacher answers is asked once.
+- A trial's bytes stay those of the untrained student: where trials see fewer rows, a vocabulary trimmed to them is not
+  the one that the student will have.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def costs(spec: Recipe, bench: Bench) -> list[Model]:
 
     Errors: a student that cannot be built, no file that can be made and that a runtime here loads.
     """
-    context = _run(space.untrained(spec), bench)
+    context = _run(space.untrained(spec), bench, "untrained")
     cards = _files(context)
     models = [proof.row(card, _parameters(context)) for card in cards if not card["failure"]]
     models = [one for one in models if installed(one.runtime) and (one.length or 1e9) >= spec.task.max_length]
@@ -84,7 +86,7 @@ def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], watch: Callable[
     `watch` is told every dev score on the way, and may end the trial by an error of its own.
     """
     with training.watched(lambda phase, found: watch(found[bench.metric])):
-        context = _run(space.shortened(spec, bench.plan), bench)
+        context = _run(space.shortened(spec, bench.plan), bench, "short")
     cards, student = _files(context), "student"
     found = proof.prove(
         context.recipe,
@@ -99,14 +101,14 @@ def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], watch: Callable[
         {student: context.encoder(student)},
         bench.progress,
     )["models"]
-    known = {one.name: one.cost for one in costed}
+    known = {one.name: {"cost": one.cost, "bytes": one.bytes} for one in costed}
     proved = [Model.model_validate(one) for one in found]
-    return [one.model_copy(update={"cost": known[one.name]}) for one in proved if one.name in known]
+    return [one.model_copy(update=known[one.name]) for one in proved if one.name in known]
 
 
-def _run(spec: Recipe, bench: Bench) -> Context:
+def _run(spec: Recipe, bench: Bench, name: str) -> Context:
     return pipeline.run(
-        spec, bench.folder, until=SMALLER, progress=bench.progress, beside=[bench.beside], searched=True
+        spec, bench.folder / name, until=SMALLER, progress=bench.progress, beside=[bench.beside], searched=True
     )
 
 

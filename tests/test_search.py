@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from attar import recipe, search
-from attar.benchmarks import front, record
+from attar.benchmarks import assembly, front, record
 from attar.benchmarks.record import Latency, Model, Trial
 from attar.errors import UsageError
 from attar.recipe import Budget, Recipe
@@ -21,6 +22,9 @@ from conftest import LABELS, SENTENCES, tiny_teacher
 from helpers import silent, written
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 PHASE = {"epochs": 3, "learning_rate": 3e-3, "batch_size": 8}
 SPACE = {
@@ -137,10 +141,15 @@ def test_a_search_that_was_cut_off_goes_on_with_the_same_trial(home: Path) -> No
     with pytest.raises(Cut):
         search.run(spec(home, name="cut"), out, progress=cut)
     assert not (out / "bundle").exists()
-    search.run(spec(home, name="cut"), out, finished=lambda name, seconds, reused: said.append((name, reused)))
-    again = [reused for name, reused in said if name.startswith("trial ")]
+    storage = JournalStorage(JournalFileBackend(str((out / "search" / "journal.log").resolve())))
+    (name,) = optuna.get_all_study_names(storage)
+    (running,) = optuna.load_study(study_name=name, storage=storage).get_trials(states=[TrialState.RUNNING])
+    search.run(spec(home, name="cut"), out, finished=lambda stage, seconds, reused: said.append((stage, reused)))
+    again = [reused for stage, reused in said if stage.startswith("trial ")]
     assert len(again) == 3 and again.index(False) == max(int(one.partition("/")[0]) for one in trained) - 1
     assert (out / "bundle" / "manifest.json").is_file()
+    later = optuna.load_study(study_name=name, storage=storage).trials[running.number + 1 :]
+    assert next(one for one in later if "attar" in one.user_attrs).params == running.params
 
 
 def test_a_trial_far_behind_is_stopped(home: Path, found: record.Run) -> None:
@@ -163,6 +172,8 @@ def test_a_trial_far_behind_is_stopped(home: Path, found: record.Run) -> None:
         ({"search": {"space": {"student.layers": []}}}, "no value"),
         ({"search": {"space": {"student.layers": [1, 1]}}}, "stands twice"),
         ({"search": {"space": {}}}, "at least 1"),
+        ({"search": {"space": {"shape": [{1: 2}]}}}, "no key of a recipe"),
+        ({"search": {"space": {"student.start": [date(2020, 1, 1)]}}}, "no value of a recipe"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(home: Path, parts: dict[str, Any], word: str) -> None:
@@ -179,6 +190,8 @@ def test_trials_leave_out_what_takes_long(home: Path) -> None:
     assert short.distil.intermediate is not None and short.distil.intermediate.epochs == 2
     assert short.compress[0].heal is not None and short.compress[0].heal.prediction.epochs == 2
     assert short.distil.limit == 10 and bare.export.onnx == short.export.onnx == ["int8"]
+    fast = untrained(spec(home, budget={"max_latency": 1}))
+    assert fast.export.onnx == ["fp32", "int8"]  # the larger may be the faster
 
 
 def test_values_are_told_in_words() -> None:
@@ -255,17 +268,53 @@ def test_the_winner_is_what_the_budget_asks_for(budget: dict[str, float], winner
     assert found is not None and found.number == winner
 
 
+def test_a_student_is_judged_by_the_file_that_will_be_the_default() -> None:
+    (wide,) = made(1, 2.8, 1, 0.95).models
+    (narrow,) = made(1, 1.6, 1, 0.86).models
+    files = [wide, narrow.model_copy(update={"name": "model-int4.onnx", "precision": "int4"})]
+    for budget, name in (({"max_size": 3e6}, "model-int4.onnx"), ({"max_size": 1e6}, "model-int4.onnx")):
+        judge = Judge(Budget.model_validate(budget), TEACHER, "accuracy")
+        best, shipped = judge.best(files), assembly.choose(judge.budget, [TEACHER, *files], "accuracy", 0)
+        assert best is not None and shipped is not None and best.name == shipped.name == name
+
+
+def test_a_choice_that_needs_another_is_no_slip(home: Path) -> None:
+    choices = {"export.onnx": [["int4"]], "export.int4.block": [16, 64]}
+    assert Space(spec(home, search={"space": choices})).count == 2
+
+
+def test_too_near_to_the_limit_is_told_with_the_stated_one() -> None:
+    (file,) = made(1, 1, 1.95, None).models
+    assert Judge(Budget(max_latency=2), TEACHER, "accuracy").told(file) == (
+        "latency 1.95 ms of 2.00 ms, too near to it to be sure"
+    )
+
+
+def test_the_advice_names_what_the_run_came_to_where_others_were_within() -> None:
+    judge = Judge(Budget(max_size=1e6, max_latency=1), TEACHER, "accuracy")
+    tried = [made(1, 0.9, 3, None), made(2, 2, 0.9, None)]
+    missed = [one for one in assembly.limits(judge.budget, tried[1].models[0], [TEACHER], "accuracy") if not one.met]
+    assert advice(missed, judge, tried) == ["size: allow 2.00 MB; n: 1 has 0.90 MB, and is behind in what else counts"]
+
+
+def test_a_journal_that_was_cut_off_in_a_line_is_read(home: Path, tmp_path: Path) -> None:
+    whole = spec(home)
+    judge = Judge(whole.budget, TEACHER, "accuracy")
+    Looking(Space(whole), judge, bench_of(home, whole), tmp_path)
+    journal = tmp_path / "journal.log"
+    journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "worker')
+    assert Looking(Space(whole), judge, bench_of(home, whole), tmp_path).trials == []
+
+
 def test_where_nothing_fits_the_nearest_wins_and_the_advice_names_it() -> None:
     judge = Judge(Budget(max_size=1e6, max_latency=1), TEACHER, "accuracy")
     tried = [made(1, 2, 1.5, None), made(2, 1.5, 4, None)]
     found = judge.winner(tried)
     assert found is not None and found.number == 1  # twice the bytes is less than four times the time
     table = [TEACHER, *tried[0].models]
-    from attar.benchmarks import assembly
-
     missed = [one for one in assembly.limits(judge.budget, tried[0].models[0], table, "accuracy") if not one.met]
     said = advice(missed, judge, tried)
-    assert "1.50 MB, of n 2" in said[0] and "1.50 ms, of n 1" in said[1]
+    assert "1.50 MB, of n: 2" in said[0] and "1.50 ms, of n: 1" in said[1]
 
 
 TRIPLE = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
