@@ -3,12 +3,15 @@
 - Each bundle's inputs are its own golden examples in its own pieces, filled to the length.
 - One artefact of each bundle (its default, in the runtime that `attar predict` takes), or all of them; the first is
   the reference of the ratios.
-- A static artefact takes part at its own length alone, and that length is measured where none is asked for.
+- A static artefact takes part at its own length alone, and that length is measured where none is asked for. Texts at
+  their own lengths are padded to it.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +21,22 @@ from ..export import golden
 from ..export import manifest as manifests
 from ..export.manifest import Artefact, Manifest
 from ..export.predict import select
+from ..export.runtimes import Arrays
 from ..files import inside
-from . import cost, latency, machine
-from .latency import Contender, Failure, Progress
-from .record import Cost, Latency
+from ..tasks.encoding import Features
+from . import cost, latency, machine, throughput
+from .conditions import Conditions, Watch
+from .intervals import half_width
+from .latency import OWN, Contender, Failure, Progress
+from .protocol import Protocol
+from .record import Cost, Latency, Throughput
 
 USUAL = (16, 64)
+VAGUE = 0.05  # half of an interval, as a share: a figure that is known worse is told
 
 
 def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, every: bool = False) -> list[Contender]:
-    """The artefacts that take part, with their inputs; by default at 16 and 64 pieces, if they read so many."""
+    """The artefacts that take part, with their inputs; by default texts at their own lengths, and 16 and 64 pieces."""
     cards = [manifests.load(folder) for folder in folders]
     if language := next((folder for folder, card in zip(folders, cards, strict=True) if card.task.head == "lm"), None):
         raise UsageError("the latency of a language model is not measured", where=str(language))
@@ -36,24 +45,45 @@ def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, ev
     if not lengths:
         longest = min(card.tokenizer.max_length for card in cards)
         static = {one.length for part in parts for _, one in part if one.length}
-        lengths = sorted({min(length, longest) for length in USUAL} | static)
+        lengths = [OWN, *sorted({min(length, longest) for length in USUAL} | static)]
     found: list[Contender] = []
     for folder, label, card, part in zip(folders, _labels(folders), cards, parts, strict=True):
         readable = max([card.tokenizer.max_length, *(one.length or 0 for _, one in part)])
         if asked and max(lengths) > readable:
             fix = f"at most --length {readable}"
             raise UsageError(f"this model reads no {max(lengths)} pieces", where=str(folder), fix=fix)
-        examples = golden.read(inside(folder, card.golden), golden.Golden)
-        sequences = [row.features for one in examples for row in one.sequences]
-        queries = {length: latency.fill(sequences, card.tokenizer.pad_id, length) for length in lengths}
+        texts = sequences(folder)
         for title, artefact in part:
             path = inside(folder, artefact.file)
             name = f"{label}/{title}" if len(folders) > 1 else title
-            fitting = {n: queries[n] for n in lengths if n <= (artefact.length or card.tokenizer.max_length)}
-            found.append(Contender(name, path, artefact.runtime, artefact.length, fitting))
-    if not any(one.length in (None, *lengths) for one in found):
+            fitting = [n for n in lengths if n <= (artefact.length or card.tokenizer.max_length)]
+            given = {length: _queries(texts, card, artefact, length) for length in fitting}
+            found.append(Contender(name, path, artefact.runtime, artefact.length, given))
+    if not any(one.able(length, {}) for one in found for length in lengths):
         own = ", ".join(sorted({str(one.length) for one in found}))
         raise UsageError("no model can run these lengths", where="--length", fix=f"known: {own}")
+    return found
+
+
+def sequences(folder: Path) -> list[Features]:
+    """The golden texts of a bundle in its own pieces."""
+    card = manifests.load(folder)
+    return [row.features for one in golden.read(inside(folder, card.golden), golden.Golden) for row in one.sequences]
+
+
+def _queries(texts: Sequence[Features], card: Manifest, artefact: Artefact, length: int) -> list[Arrays]:
+    pad_id = card.tokenizer.pad_id
+    return latency.unfilled(texts, pad_id, artefact.length) if length == OWN else latency.fill(texts, pad_id, length)
+
+
+def waiting(folders: Sequence[Path], models: Sequence[Contender]) -> list[throughput.Queue]:
+    """The same models with all golden texts of their bundles, for `attar bench --offline`."""
+    found = []
+    for folder in folders:
+        texts, pad_id = sequences(folder), manifests.load(folder).tokenizer.pad_id
+        for model in models:
+            if model.path.resolve().parent == folder.resolve():
+                found.append(throughput.Queue(model.name, model.path, model.runtime, texts, pad_id, model.length))
     return found
 
 
@@ -65,46 +95,102 @@ def _taking_part(card: Manifest, every: bool) -> list[tuple[str, Artefact]]:
     return [(artefact.file, artefact)]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured, and how quiet the machine was."""
+
+    protocol: Protocol
+    costs: dict[str, Cost]
+    conditions: Conditions
+    problems: list[str] = field(default_factory=list)  # models that failed, one line each
+
+    def warnings(self) -> list[str]:
+        """Why figures should be doubted; nothing for a quiet run."""
+        found = self.conditions.problems()
+        for name, one in rows(self.costs):
+            worst = max(half_width(one.p50_interval), half_width(one.ratio_interval))
+            if worst > VAGUE:
+                threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+                place = f"{lengthwise(one)}, {threads}"
+                found.append(f"{name} ({place}): its time is known to ±{worst:.0%} alone; sessions differ")
+        return found
+
+
 def compare(
     models: Sequence[Contender],
     threads: Sequence[int],
-    warmup: int,
-    queries: int,
-    on_progress: Progress | None = None,
+    protocol: Protocol,
+    on_progress: Progress = lambda what, done, of: None,
     on_failure: Failure | None = None,
-) -> dict[str, Cost]:
-    """Latencies and costs by model, timed in turns; with `on_failure` a model that fails is left out."""
+    *,
+    queues: Sequence[throughput.Queue] = (),
+) -> Comparison:
+    """Latencies and costs by model, timed in turns; with `on_failure` a model that fails is left out.
+
+    `queues` are models whose throughput is measured too.
+    """
+    problems: list[str] = []
+
+    def failed(line: str) -> None:
+        if on_failure is None:
+            raise AttarError(line)
+        problems.append(line)
+        on_failure(line)
+
+    watch = Watch()
     lengths = {length: arrays for model in models for length, arrays in (model.queries or {}).items()}
-    times = latency.measure(models, lengths, threads, warmup, queries, on_progress, on_failure)
+    times = latency.measure(models, lengths, threads, protocol, on_progress, failed, between=watch.look)
+    rates = throughput.measure(queues, threads, protocol.seconds, on_progress, failed) if queues else {}
     found: dict[str, Cost] = {}
     for number, model in enumerate(models, 1):
         if times[model.name] and model.queries:
-            if on_progress:
-                on_progress("loading and memory", number, len(models))
-            shortest = min(one.length for one in times[model.name])
-            try:
-                once = cost.measure(model.path, model.runtime, model.queries[shortest][0])
-            except AttarError as error:
-                if on_failure is None:
-                    raise
-                on_failure(AttarError(error.what, where=model.name, fix=error.fix).line())
-                once = Cost()
-            found[model.name] = once.model_copy(update={"latencies": times[model.name]})
-    return found
+            on_progress("loading and memory", number, len(models))
+            found[model.name] = _cost(model, times[model.name], rates.get(model.name, []), failed)
+    return Comparison(protocol, found, watch.conditions(), problems)
 
 
-def document(models: Sequence[Contender], found: dict[str, Cost]) -> dict[str, Any]:
+def _cost(model: Contender, times: list[Latency], rates: list[Throughput], failed: Failure) -> Cost:
+    """Load time and memory beside what was timed, at the shortest length."""
+    assert model.queries is not None
+    try:
+        once = cost.measure(model.path, model.runtime, model.queries[min(one.length for one in times)][0])
+    except AttarError as error:
+        failed(AttarError(error.what, where=model.name, fix=error.fix).line())
+        once = Cost()
+    return once.model_copy(update={"latencies": times, "throughputs": rates})
+
+
+def document(models: Sequence[Contender], found: Comparison) -> dict[str, Any]:
     """Everything as plain JSON values."""
     return {
         "machine": machine.describe(),
+        "protocol": asdict(found.protocol) | {"quick": found.protocol.quick},
+        "conditions": found.conditions.model_dump(),
+        "warnings": found.warnings(),
+        "problems": found.problems,
         "reference": models[0].name,
         "models": [
-            {"name": m.name, "runtime": m.runtime, "length": m.length, "bytes": m.path.stat().st_size}
-            | found[m.name].model_dump()
+            {"name": m.name, "runtime": m.runtime, "length": m.length}
+            | {"bytes": m.path.stat().st_size, "gzipped": gzipped(m.path)}
+            | found.costs[m.name].model_dump()
             for m in models
-            if m.name in found
+            if m.name in found.costs
         ],
     }
+
+
+def gzipped(path: Path) -> int:
+    """Bytes of a file on its way to a phone: deflate, level 6."""
+    packer, size = zlib.compressobj(6), 0
+    with path.open("rb") as source:
+        while block := source.read(1 << 20):
+            size += len(packer.compress(block))
+    return size + len(packer.flush())
+
+
+def lengthwise(one: Latency) -> str:
+    """`64 pieces`, or the mean of the texts' own lengths."""
+    return f"{one.length} pieces" if one.length != OWN else f"own lengths, {one.pieces or 0:.3g} pieces"
 
 
 def rows(found: dict[str, Cost]) -> list[tuple[str, Latency]]:

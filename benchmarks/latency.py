@@ -1,9 +1,10 @@
 """Latency of single inferences, taken so that two models can be compared.
 
-- Batch 1, real sequences filled to the length: a phone runs one sequence at a time.
+- Batch 1: a phone runs one sequence at a time. Sequences are real ones, filled to the length or (`OWN`) as they are.
 - All models are loaded and take turns (A B C, B C A, …): a change of the machine's mood meets all of them.
-  Each round runs the same text on every model, and `ratio` is the median over rounds of reference time / own
-  time; it stays right on a noisy machine where milliseconds do not.
+  Each round runs the same text on every model; a session's ratio is the median over its rounds of reference time /
+  own time, which stays right on a noisy machine where milliseconds do not.
+- `ratio` is the geometric mean of the sessions' ratios; its interval, like that of p50, is over sessions (`protocol`).
 - Each model lives in a process of its own (see `worker`), which rests before the next one runs: figures are
   those of an app that asks now and then, not of a warm loop.
 - A model that fails or dies is reported and left out; the others go on.
@@ -11,9 +12,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,14 @@ import numpy as np
 from ..errors import AttarError
 from ..export.runtimes import Arrays
 from ..tasks.encoding import Features, collate
+from .intervals import centre, interval
+from .protocol import Protocol
 from .record import Latency
 from .worker import Worker
 
+OWN = 0  # in the place of a length: each sequence at its own
 Queries = Mapping[int, Sequence[Arrays]]
+Setting = tuple[int, int]  # length and number of threads
 Progress = Callable[[str, int, int], None]  # what is measured, rounds done, rounds in all
 Failure = Callable[[str], None]  # one line that names the model and what happened
 
@@ -38,6 +44,10 @@ class Contender:
     runtime: str
     length: int | None = None  # the only length it can run; None: any
     queries: Queries | None = None  # its own inputs, where its tokenizer is not that of the others
+
+    def able(self, length: int, given: Queries) -> bool:
+        """It can run this length, and there are inputs of it."""
+        return length in (self.queries or given) and (length == OWN or self.length in (None, length))
 
 
 def fill(sequences: Sequence[Features], pad_id: int, length: int, count: int = 32) -> list[Arrays]:
@@ -59,71 +69,112 @@ def fill(sequences: Sequence[Features], pad_id: int, length: int, count: int = 3
     return filled
 
 
+def unfilled(sequences: Sequence[Features], pad_id: int, length: int | None, count: int = 32) -> list[Arrays]:
+    """Up to `count` sequences as they are, (1, pieces); a static model's are padded to its length."""
+    return [collate([row], pad_id, length or len(row.input_ids)) for row in sequences[:count]]
+
+
 def measure(
     contenders: Sequence[Contender],
     arrays_by_length: Queries,
     threads: Sequence[int],
-    warmup: int,
-    queries: int,
+    protocol: Protocol,
     on_progress: Progress | None = None,
     on_failure: Failure | None = None,
     *,
     reference: bool = True,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, list[Latency]]:
     """Latencies by contender, for every length it can run and has inputs for, and every number of threads.
 
     The first contender is the reference of the ratios; `reference=False`: it is not, and none are given.
     `arrays_by_length` gives inputs of shape (1, length). Without `on_failure` the first failure is raised.
+    A model that fails keeps what was measured whole. `between` is called after each session, when no model runs.
     """
     if not contenders:
         return {}
     if len({contender.name for contender in contenders}) < len(contenders):
         raise AttarError("two models of a comparison have the same name")
-    results: dict[str, list[Latency]] = {contender.name: [] for contender in contenders}
+    run = _Run(contenders, arrays_by_length, protocol, on_progress, on_failure)
     plan = [(length, count) for length in sorted(arrays_by_length) for count in threads]
-    rounds = warmup + queries
-    with ExitStack() as stack:
-        alive = {c.name: (c, stack.enter_context(Worker(c.path, c.runtime))) for c in contenders}
+    for session in range(protocol.sessions):
+        with ExitStack() as stack:
+            run.alive = {
+                c.name: (c, stack.enter_context(Worker(c.path, c.runtime)))
+                for c in contenders
+                if c.name not in run.lost
+            }
+            for number, setting in enumerate(plan):
+                run.turns(setting, session * len(plan) + number, len(plan) * protocol.sessions)
+        between()
+    return {c.name: run.latencies(c, plan, contenders[0] if reference else None) for c in contenders}
 
-        def drop(name: str, error: AttarError, length: int) -> None:
-            if on_failure is None:
-                raise error
-            alive.pop(name)
-            on_failure(AttarError(f"at length {length}: {error.what}", where=name, fix=error.fix).line())
 
-        for number, (length, count) in enumerate(plan):
-            able = [
-                name
-                for name, (c, _) in alive.items()
-                if c.length in (None, length) and length in _given(c, arrays_by_length)
-            ]
-            for name in able:
-                contender, worker = alive[name]
+@dataclass
+class _Run:
+    """The state of one measurement; `times` holds nanoseconds, a list for each session that came to its end."""
+
+    contenders: Sequence[Contender]
+    given: Queries
+    protocol: Protocol
+    on_progress: Progress | None
+    on_failure: Failure | None
+    alive: dict[str, tuple[Contender, Worker]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    times: dict[tuple[str, Setting], list[list[int]]] = field(default_factory=dict)
+
+    def drop(self, name: str, error: AttarError, length: int) -> None:
+        """Leave a model out from now on, and say why."""
+        if self.on_failure is None:
+            raise error
+        self.alive.pop(name)
+        self.lost.add(name)
+        at = f"at length {length}" if length != OWN else "at the texts' own lengths"
+        self.on_failure(AttarError(f"{at}: {error.what}", where=name, fix=error.fix).line())
+
+    def turns(self, setting: Setting, done: int, of: int) -> None:
+        """One session at one setting: load, warm up, take turns."""
+        length, threads = setting
+        able = [name for name, (contender, _) in self.alive.items() if contender.able(length, self.given)]
+        for name in able:
+            contender, worker = self.alive[name]
+            try:
+                worker.load(threads)
+                worker.keep((contender.queries or self.given)[length])
+            except AttarError as error:
+                self.drop(name, error, length)
+        times: dict[str, list[int]] = {name: [] for name in able}
+        rounds, turn, start = self.protocol.warmup + self.protocol.share, 0, time.perf_counter()
+        least = self.protocol.seconds / self.protocol.sessions
+        while (turn < rounds or time.perf_counter() - start < least) and any(name in self.alive for name in able):
+            for name in _rotated([name for name in able if name in self.alive], turn):
                 try:
-                    worker.load(count)
-                    worker.keep(_given(contender, arrays_by_length)[length])
+                    times[name].append(self.alive[name][1].time(turn))
                 except AttarError as error:
-                    drop(name, error, length)
-            times: dict[str, list[int]] = {name: [] for name in able}
-            for turn in range(rounds):
-                for name in _rotated([name for name in able if name in alive], turn):
-                    try:
-                        times[name].append(alive[name][1].time(turn))
-                    except AttarError as error:
-                        drop(name, error, length)
-                if on_progress:
-                    done = number * rounds + turn + 1
-                    on_progress(f"length {length}, threads {count}", done, len(plan) * rounds)
-            theirs = times.get(contenders[0].name, [])[warmup:] if reference else []
-            for name in able:
-                if name in alive:
-                    own = times[name][warmup:]
-                    results[name].append(_latency(length, count, own, theirs))
-    return results
+                    self.drop(name, error, length)
+            turn += 1
+            if self.on_progress:
+                said = "own lengths" if length == OWN else f"length {length}"
+                self.on_progress(f"{said}, threads {threads}", done * rounds + min(turn, rounds), of * rounds)
+        for name in able:
+            if name in self.alive:
+                self.times.setdefault((name, setting), []).append(times[name][self.protocol.warmup :])
 
+    def latencies(self, contender: Contender, plan: Sequence[Setting], reference: Contender | None) -> list[Latency]:
+        """The settings that were measured in every session."""
+        found = []
+        for setting in plan:
+            own = self.times.get((contender.name, setting), [])
+            theirs = self.times.get((reference.name, setting), []) if reference else []
+            if len(own) == self.protocol.sessions:
+                pieces = self._pieces(contender, setting[0]) if setting[0] == OWN else None
+                whole = theirs if len(theirs) == len(own) else []
+                found.append(_latency(*setting, own, whole).model_copy(update={"pieces": pieces}))
+        return found
 
-def _given(contender: Contender, arrays_by_length: Queries) -> Queries:
-    return arrays_by_length if contender.queries is None else contender.queries
+    def _pieces(self, contender: Contender, length: int) -> float:
+        arrays = (contender.queries or self.given)[length]
+        return float(np.mean([one["attention_mask"].sum() for one in arrays]))
 
 
 def _rotated(names: list[str], turn: int) -> list[str]:
@@ -132,18 +183,24 @@ def _rotated(names: list[str], turn: int) -> list[str]:
     return names[shift:] + names[:shift]
 
 
-def _latency(length: int, threads: int, own_ns: Sequence[int], reference_ns: Sequence[int]) -> Latency:
-    own = np.asarray(own_ns, np.float64) / 1e6
-    whole = len(reference_ns) == len(own_ns)
+def _latency(
+    length: int, threads: int, own_ns: Sequence[Sequence[int]], reference_ns: Sequence[Sequence[int]]
+) -> Latency:
+    """Figures of sessions that took the same turns; no reference, no ratio."""
+    own = np.concatenate([np.asarray(session, np.float64) for session in own_ns]) / 1e6
+    ratios = [float(np.median(np.asarray(r) / np.asarray(o))) for o, r in zip(own_ns, reference_ns, strict=False)]
     p50, p90, p99 = (float(value) for value in np.percentile(own, [50, 90, 99]))
     return Latency(
         length=length,
         threads=threads,
         queries=len(own),
+        sessions=len(own_ns),
         p50_ms=p50,
         p90_ms=p90,
         p99_ms=p99,
         mean_ms=float(own.mean()),
         min_ms=float(own.min()),
-        ratio=float(np.median(np.asarray(reference_ns) / np.asarray(own_ns))) if whole else None,
+        p50_interval=interval([float(np.median(session)) / 1e6 for session in own_ns]),
+        ratio=centre(ratios) if ratios else None,
+        ratio_interval=interval(ratios) if ratios else None,
     )

@@ -20,6 +20,7 @@ from ..errors import AttarError
 from ..export.runtimes import Arrays
 from ..tasks.encoding import Features
 from . import cost, latency, machine, profile
+from .protocol import Protocol
 from .record import Cost, Latency, Model
 
 ONNX = "onnxruntime"
@@ -51,8 +52,7 @@ def measure(
         [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed] + stones,
         queries,
         spec.threads,
-        spec.warmup,
-        spec.queries,
+        Protocol(spec.queries, spec.seconds, spec.sessions, spec.warmup),
         on_progress=lambda what, done, total: progress("measure", 0.9 * done / total, what),
         on_failure=failures.append,
         reference=bool(passed) and passed[0].of == "teacher",

@@ -28,15 +28,27 @@ class Entry(BaseModel):
 class Latency(Entry):
     """Time of single inferences at batch 1, after warm-up."""
 
-    length: int
+    length: int  # pieces; 0: each text at its own
     threads: int
     queries: int
+    sessions: int = 1  # fresh processes that the queries were parted over
+    pieces: float | None = None  # mean of the texts' own lengths, where length is 0
     p50_ms: float
     p90_ms: float
     p99_ms: float
     mean_ms: float
     min_ms: float
-    ratio: float | None = None  # median over rounds of teacher time / this time, interleaved in the same run
+    p50_interval: tuple[float, float] | None = None  # 95 %, over sessions
+    ratio: float | None = None  # reference time / this time, a median over rounds, interleaved in the same run
+    ratio_interval: tuple[float, float] | None = None  # 95 %, over sessions
+
+
+class Throughput(Entry):
+    """How many texts are answered where many wait."""
+
+    batch: int  # texts at a time; of a static file always one
+    threads: int
+    texts_per_s: float
 
 
 class Cost(Entry):
@@ -46,6 +58,7 @@ class Cost(Entry):
     first_ms: float | None = None  # first inference after loading
     peak_memory: int | None = None  # bytes: peak resident memory of a fresh process, over its light imports
     latencies: list[Latency] = []
+    throughputs: list[Throughput] = []
 
 
 class Sensitivity(Entry):

@@ -26,6 +26,7 @@ from .derived import (
     split_of,
     splits_of,
 )
+from .intervals import half_width
 from .record import Latency, Model, Run
 
 
@@ -181,6 +182,7 @@ def latency_table(run: Run) -> Table:
             place = f"models[{index}].cost.latencies[{model.cost.latencies.index(item)}]"
             also = "\n".join(source(f"{place}.{name}", getattr(item, name)) for name in ("p90_ms", "p99_ms", "ratio"))
             fast = _speed(run, model, item, place).text
+            fast += f" ± {half_width(item.ratio_interval):.1%}" if item.ratio_interval and item.ratio != 1 else ""
             note = f"{digits(item.p90_ms)} / {digits(item.p99_ms)}" + (f", {fast}" if fast != DASH else "")
             cells.append(figure(f"{place}.p50_ms", item.p50_ms, digits, note, also))
         if model.cost.latencies:
@@ -188,6 +190,8 @@ def latency_table(run: Run) -> Table:
     counts = sorted({x.queries for model in run.models for x in model.cost.latencies})
     queries = "–".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     caption = f"p50, below it p90 / p99 and the speed against the teacher; batch 1, {queries} queries each."
+    if any(x.ratio_interval for model in run.models for x in model.cost.latencies):
+        caption += " ± is half of the speed's 95 % interval over processes."
     return Table("latencies", "Latency", caption, columns, rows)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -18,9 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .derived import digits, megabytes
+from .intervals import half_width
 from .record import Check, Cost, Latency, Share
 
 if TYPE_CHECKING:  # a command loads only what it does
+    from .compare import Comparison
     from .doctor import Diagnosis
     from .inspection import Inspection
 
@@ -71,26 +74,61 @@ def table(*headings: str, title: str | None = None) -> Table:
     return made
 
 
-def latencies(rows: Sequence[tuple[str, Latency]], reference: str) -> Table:
-    """Latency of each model; a line between what cannot be compared."""
-    made = table("model", ">length", ">threads", ">p50 ms", ">p90 ms", ">p99 ms", ">min ms", ">speed")
-    for (name, one), following in zip(rows, [*rows[1:], None], strict=True):
-        times = [_ms(value) for value in (one.p50_ms, one.p90_ms, one.p99_ms, one.min_ms)]
-        ratio = "1×" if name == reference else NONE if one.ratio is None else f"{one.ratio:.2f}×"
-        last = following is None or (following[1].length, following[1].threads) != (one.length, one.threads)
-        made.add_row(escape(name), str(one.length), str(one.threads), *times, ratio, end_section=last)
+def comparison(found: Comparison, reference: str, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Table | str]:
+    """Latencies, throughput where it was measured, costs, and how much was timed; `sizes` plain and gzipped."""
+    from .compare import rows
+
+    yield from latencies(rows(found.costs), reference)
+    if any(cost.throughputs for cost in found.costs.values()):
+        yield throughputs(found.costs)
+    yield costs(found.costs, sizes)
+    plan = found.protocol
+    if plan.quick:
+        yield f"[dim]quick: {plan.queries} queries in one session, no intervals[/]"
+    else:
+        said = f"{plan.queries:,} queries and {plan.seconds:g} s at the least, in {plan.sessions} sessions"
+        yield f"[dim]{said}; ± is half of the 95 % interval over sessions[/]"
+
+
+def latencies(rows: Sequence[tuple[str, Latency]], reference: str) -> Iterator[Table]:
+    """Latency of each model, a table for what can be compared."""
+    for setting, group in groupby(rows, key=lambda row: (row[1].length, row[1].threads)):
+        found = list(group)
+        threads = f"{setting[1]} thread{'s' if setting[1] > 1 else ''}"
+        mean = sum(one.pieces or 0 for _, one in found) / len(found)
+        length = f"{setting[0]} pieces" if setting[0] else f"own lengths ({digits(mean)} pieces)"
+        made = table("model", ">p50 ms", ">±", ">p90 ms", ">p99 ms", ">speed", ">±", title=f"{length}, {threads}")
+        for name, one in found:
+            p50, *times = [_ms(value) for value in (one.p50_ms, one.p90_ms, one.p99_ms)]
+            ratio = "1×" if name == reference else NONE if one.ratio is None else f"{one.ratio:.2f}×"
+            width = _half(None if name == reference else one.ratio_interval)
+            made.add_row(escape(name), p50, _half(one.p50_interval), *times, ratio, width)
+        yield made
+
+
+def throughputs(found: Mapping[str, Cost]) -> Table:
+    """Texts a second of each model, by batch and threads."""
+    settings = sorted({(one.threads, one.batch) for cost in found.values() for one in cost.throughputs})
+    made = table("texts a second", *(f">batch {batch}, {threads} thr." for threads, batch in settings))
+    for name, cost in found.items():
+        rates = {(one.threads, one.batch): digits(one.texts_per_s) for one in cost.throughputs}
+        made.add_row(escape(name), *(rates.get(setting, NONE) for setting in settings))
     return made
 
 
-def costs(found: Mapping[str, Cost], sizes: Mapping[str, int]) -> Table:
+def costs(found: Mapping[str, Cost], sizes: Mapping[str, tuple[int, int]]) -> Table:
     """File size, load time, first inference and memory of each model."""
-    made = table("model", ">file", ">load ms", ">first ms", ">peak memory")
+    made = table("model", ">file", ">gzipped", ">load ms", ">first ms", ">peak memory")
     for name, cost in found.items():
         load = _ms(cost.load_s * 1000) if cost.load_s is not None else NONE
         first = _ms(cost.first_ms) if cost.first_ms is not None else NONE
         memory = megabytes(cost.peak_memory) if cost.peak_memory is not None else NONE
-        made.add_row(escape(name), megabytes(sizes[name]), load, first, memory)
+        made.add_row(escape(name), *(megabytes(size) for size in sizes[name]), load, first, memory)
     return made
+
+
+def _half(found: tuple[float, float] | None) -> str:
+    return f"{half_width(found):.1%}" if found else NONE
 
 
 def _ms(value: float) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ..errors import FAILED, AttarError, UsageError
-from .common import Count, Flag, Numbers, Paths, app, fail, print_json
+from .common import Count, Flag, Lengths, Numbers, Paths, app, fail, print_json
 
 
 @app.command
@@ -130,10 +130,11 @@ def bench(
     bundles: Paths,
     /,
     *,
-    length: Numbers = (),
+    length: Lengths = (),
     threads: Numbers = (1,),
-    queries: Count = 200,
-    warmup: Count = 10,
+    queries: Count | None = None,
+    quick: Flag = False,
+    offline: Flag = False,
     all: Flag = False,
     json: Flag = False,
     quiet: Flag = False,
@@ -142,25 +143,29 @@ def bench(
 
     Args:
         bundles: folders of bundles; each takes part with its default artefact
-        length: pieces in a text, 16,64 where the models read so many
+        length: pieces in a text, `own` for each text as long as it is; own,16,64 where the models read so many
         threads: numbers of threads, such as 1,2; one where not given
-        queries: timed inferences of each model
-        warmup: inferences before the clock counts
+        queries: timed inferences of each model, 1024 where not given, 100 where quick
+        quick: one session without intervals, to look and not to publish
+        offline: measure throughput too, in batches of 1, 8 and 32
         all: take every artefact of the bundles
         json: print one JSON document
         quiet: show no progress
     """
-    from ..benchmarks import compare, terminal
+    from ..benchmarks import compare, protocol, terminal
 
+    plan = protocol.quick(queries or 100) if quick else protocol.Protocol(queries or protocol.Protocol.queries)
     models = compare.contenders(bundles, length, every=all)
-    problems: list[str] = []
+    queues = compare.waiting(bundles, models) if offline else ()
     with terminal.progress(quiet or json) as moved:
-        found = compare.compare(models, threads, warmup, queries, moved, problems.append)
+        found = compare.compare(models, threads, plan, moved, lambda line: None, queues=queues)
     if json:
-        print_json(compare.document(models, found) | {"problems": problems})
+        print_json(compare.document(models, found))
     else:
-        sizes = {model.name: model.path.stat().st_size for model in models}
-        terminal.show(terminal.latencies(compare.rows(found), models[0].name), terminal.costs(found, sizes))
-    for problem in problems:
+        sizes = {model.name: (model.path.stat().st_size, compare.gzipped(model.path)) for model in models}
+        terminal.show(*terminal.comparison(found, models[0].name, sizes))
+    for problem in found.problems:
         fail(problem, FAILED)
-    return FAILED if problems else 0
+    for warning in found.warnings():
+        fail(f"a noisy run: {warning}", 0)
+    return FAILED if found.problems else 0

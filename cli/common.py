@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,16 +25,21 @@ app = App(
 )
 
 
-def _numbers(kind: Any, tokens: Sequence[Token]) -> tuple[int, ...]:  # noqa: ARG001 - cyclopts gives both
-    """`16,64` as numbers, each once, in their order."""
-    words = [word.strip() for token in tokens for word in token.value.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise ValueError(f"{','.join(words)!r} is not a list of whole numbers, such as 16,64")
-    return tuple(dict.fromkeys(int(word) for word in words))
+def _numbers(kind: Any, tokens: Sequence[Token], *, words: tuple[str, ...] = ()) -> tuple[int, ...]:  # noqa: ARG001
+    """`16,64` as numbers, each once, in their order; one of `words` is 0."""
+    given = [word.strip() for token in tokens for word in token.value.split(",")]
+    if not all(word in words or (word.isdecimal() and int(word) > 0) for word in given):
+        known = "".join(f" or `{word}`" for word in words)
+        raise ValueError(f"{','.join(given)!r} is not a list of whole numbers{known}, such as 16,64")
+    return tuple(dict.fromkeys(0 if word in words else int(word) for word in given))
 
 
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, n_tokens=1, negative="", show_default=False)]
+Lengths = Annotated[
+    tuple[int, ...],
+    Parameter(converter=partial(_numbers, words=("own",)), n_tokens=1, negative="", show_default=False),
+]
 Paths = Annotated[list[Path], Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Settings = Annotated[list[str], Parameter(name="--set", negative="", show_default=False)]

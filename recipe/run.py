@@ -24,6 +24,8 @@ class Measure(Part):
     threads: Some[Positive] = [1, 2]
     warmup: Positive = 10
     queries: Positive = Field(200, description="timed inferences per model, length and thread count")
+    seconds: float = Field(0.0, ge=0, description="the least that is timed at each length and thread count")
+    sessions: Positive = Field(1, description="fresh processes that the queries are parted over; three give intervals")
 
 
 SMALLER = "student"  # the last stage that makes the student, whatever it is called

@@ -29,16 +29,22 @@ class Axis(NamedTuple):
 
 
 def save(found: Scores, document: Path) -> list[Path]:
-    """Write the plots of every score by prompt beside the document; gives their places."""
+    """Write the plots beside the document; gives their places."""
     places = []
-    for score in (score for score in found.scores if score.kind == "prompted" and score.results):
-        pictures = {"k": by_shots(score)}
-        if len(found.models) > 1:
-            pictures["parameters"] = by_size(score, {model.name: model.parameters for model in found.models})
-        for suffix, text in pictures.items():
-            places.append(document.with_name(f"{document.stem}-{score.name}-{suffix}.svg"))
-            write_text(places[-1], text)
+    for name, text in pictures(found).items():
+        places.append(document.with_name(f"{document.stem}-{name}.svg"))
+        write_text(places[-1], text)
     return places
+
+
+def pictures(found: Scores) -> dict[str, str]:
+    """The plots of every score by prompt, as `SCORE-k` and, of several models, `SCORE-parameters`."""
+    made = {}
+    for score in (score for score in found.scores if score.kind == "prompted" and score.results):
+        made[f"{score.name}-k"] = by_shots(score)
+        if len(found.models) > 1:
+            made[f"{score.name}-parameters"] = by_size(score, {model.name: model.parameters for model in found.models})
+    return made
 
 
 def by_shots(score: Score) -> str:

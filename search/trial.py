@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import pipeline, recipe, stages, training
 from ..benchmarks import cost, latency
+from ..benchmarks.protocol import quick
 from ..benchmarks.record import Cost, Latency, Model
 from ..context import Context, Progress
 from ..errors import AttarError
@@ -63,8 +64,7 @@ def costs(spec: Recipe, bench: Bench) -> list[Model]:
         [latency.Contender(one.name, context.out / str(one.file), one.runtime, one.length) for one in models],
         queries,
         [min(plan.threads)],
-        plan.warmup,
-        bench.plan.queries,
+        quick(bench.plan.queries, plan.warmup),
         on_progress=lambda what, done, total: bench.progress("measure", done / total, what),
         on_failure=lambda line: bench.progress("measure", 1.0, line),
         reference=False,

@@ -37,6 +37,7 @@ LATER: dict[type[recipe.Part], set[str]] = {
     recipe.Distil: {"cache", "general", "limit", "seed"},
     recipe.TeacherCache: {"shared"},
     recipe.Step: {"quantize"},
+    recipe.Measure: {"seconds", "sessions"},
     recipe.Export: {"processors", "calibration", "int4", "mixed"},
 }
 

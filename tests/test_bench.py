@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from attar.benchmarks import compare, cost, latency, machine
-from attar.benchmarks.latency import Contender
+import scipy.stats
+from attar.benchmarks import compare, cost, latency, machine, throughput
+from attar.benchmarks.conditions import Conditions, Watch
+from attar.benchmarks.intervals import half_width, interval
+from attar.benchmarks.latency import OWN, Contender
+from attar.benchmarks.protocol import Protocol, quick
 from attar.benchmarks.worker import Worker
 from attar.errors import AttarError, UsageError
 from attar.tasks.encoding import Encoder, Features
@@ -54,7 +61,7 @@ def test_every_model_is_measured_at_every_length_it_can_run(
         Contender("only 8", onnx_file, "onnxruntime", length=8),
     ]
     moves: list[tuple[str, int, int]] = []
-    found = latency.measure(models, queries, [1, 2], 2, 5, lambda *move: moves.append(move))
+    found = latency.measure(models, queries, [1, 2], quick(5, 2), lambda *move: moves.append(move))
     for name in ("a", "b"):
         assert [(one.length, one.threads) for one in found[name]] == [(8, 1), (8, 2), (16, 1), (16, 2)]
     assert [(one.length, one.threads) for one in found["only 8"]] == [(8, 1), (8, 2)]
@@ -73,17 +80,17 @@ def test_a_model_that_fails_is_reported_and_the_others_go_on(
     bad = Contender("bad", tmp_path / "bad.onnx", "onnxruntime")
     good = Contender("good", onnx_file, "onnxruntime")
     problems: list[str] = []
-    found = latency.measure([bad, good], queries, [1], 1, 3, on_failure=problems.append)
+    found = latency.measure([bad, good], queries, [1], quick(3, 1), on_failure=problems.append)
     assert found["bad"] == [] and [one.length for one in found["good"]] == [8, 16]
     assert all(one.ratio is None for one in found["good"])  # the reference is gone
     assert len(problems) == 1 and problems[0].startswith("bad: ") and "\n" not in problems[0]
     with pytest.raises(AttarError):
-        latency.measure([good, bad], queries, [1], 1, 3)
+        latency.measure([good, bad], queries, [1], quick(3, 1))
 
 
 def test_two_models_need_two_names(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
     with pytest.raises(AttarError, match="same name"):
-        latency.measure([Contender("a", onnx_file, "onnxruntime")] * 2, queries, [1], 1, 1)
+        latency.measure([Contender("a", onnx_file, "onnxruntime")] * 2, queries, [1], quick(1, 1))
 
 
 def test_the_order_of_a_round_turns() -> None:
@@ -97,9 +104,76 @@ def test_the_ratio_is_taken_round_by_round() -> None:
     """The machine slows down tenfold half-way; the medians would say nonsense, the rounds say 2."""
     own = [1_000_000] * 5 + [10_000_000] * 6
     reference = [2 * time for time in own]
-    one = latency._latency(16, 1, own, reference)
+    one = latency._latency(16, 1, [own], [reference])
     assert one.ratio == 2.0 and one.min_ms == 1.0 and one.p50_ms == 10.0
     assert one.mean_ms == pytest.approx(np.mean(own) / 1e6)
+
+
+def test_sessions_are_processes_of_their_own_and_give_intervals(
+    onnx_file: Path, queries: dict[int, list[latency.Arrays]]
+) -> None:
+    models = [Contender("a", onnx_file, "onnxruntime"), Contender("b", onnx_file, "onnxruntime")]
+    ends: list[None] = []
+    plan = Protocol(queries=10, seconds=0.4, sessions=4, warmup=1)
+    found = latency.measure(models, {8: queries[8]}, [1], plan, between=lambda: ends.append(None))
+    one, other = found["b"][0], found["a"][0]
+    assert len(ends) == one.sessions == 4
+    assert one.queries == other.queries > 12  # three a session are not the seconds that were asked for
+    assert one.ratio is not None and one.ratio_interval and one.ratio_interval[0] <= one.ratio <= one.ratio_interval[1]
+    assert other.ratio_interval == (1.0, 1.0) and one.p50_interval is not None
+
+
+@pytest.mark.parametrize("count", [3, 4, 9, 16])
+def test_an_interval_is_students(count: int) -> None:
+    values = np.exp(np.random.default_rng(count).normal(size=count))
+    logs = np.log(values)
+    low, high = scipy.stats.t.interval(0.95, count - 1, logs.mean(), scipy.stats.sem(logs))
+    found = interval(list(values))
+    assert found == pytest.approx((np.exp(low), np.exp(high)), rel=1e-3)
+    assert half_width(found) == pytest.approx(np.exp((high - low) / 2) - 1, rel=1e-3)
+    assert interval([1.0, 2.0]) is None and half_width(None) == 0
+
+
+def test_texts_are_run_at_their_own_lengths(bundle_folder: Path) -> None:
+    (model,) = compare.contenders([bundle_folder], [OWN])
+    texts = compare.sequences(bundle_folder)
+    assert model.queries is not None
+    assert [one["input_ids"].shape for one in model.queries[OWN]] == [(1, len(row.input_ids)) for row in texts[:32]]
+    assert [one["input_ids"].shape for one in latency.unfilled(texts[:2], 0, 48)] == [(1, 48)] * 2
+    (one,) = latency.measure([model], {OWN: []}, [1], quick(2, 1))[model.name]
+    assert one.pieces == pytest.approx(np.mean([len(row.input_ids) for row in texts[:32]]))
+
+
+def test_throughput_counts_every_text_once(bundle_folder: Path) -> None:
+    models = compare.contenders([bundle_folder], [8], every=True)
+    queues = compare.waiting([bundle_folder], models)
+    assert [queue.name for queue in queues] == [model.name for model in models]
+    batches = queues[0].batches(3)
+    assert sum(int(one["attention_mask"].sum()) for one in batches) == sum(
+        len(row.input_ids) for row in queues[0].sequences
+    )
+    assert {len(one["input_ids"]) for one in batches[:-1]} == {3}
+    problems: list[str] = []
+    found = throughput.measure(queues, [1], 0, lambda *move: None, problems.append, sizes=[2])
+    assert not problems and [(x.batch, x.threads) for x in found[models[0].name]] == [(2, 1)]
+    broken = dataclasses.replace(queues[0], name="broken", path=bundle_folder / "manifest.json")
+    found = throughput.measure([broken, queues[1]], [1], 0, lambda *move: None, problems.append, sizes=[2, 4])
+    assert found["broken"] == [] and len(found[queues[1].name]) == 2 and problems[0].startswith("broken: in batches")
+
+
+def test_what_others_do_is_seen_and_told() -> None:
+    assert Conditions(others=0.1, drift=1.05).problems() == Conditions().problems() == []
+    assert len(Conditions(others=1.2, drift=1.5).problems()) == 2
+    watch = Watch()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.5)
+        seen = watch.conditions()  # the child has not ended, so it counts as somebody else's
+    finally:
+        busy.kill()
+        busy.wait()
+    assert seen.drift is not None and seen.drift >= 1
+    assert seen.others is None or seen.others > 0.05
 
 
 def test_a_worker_runs_the_inputs_it_keeps(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
@@ -162,7 +236,7 @@ def test_a_file_of_two_runtimes_takes_part_once_or_under_two_names(bundle_folder
     every = compare.contenders([copy], [8], every=True)
     assert [one.name for one in every] == ["model.onnx in onnxruntime", "model.ort", "model.onnx in litert"]
     problems: list[str] = []
-    found = compare.compare(every, [1], 1, 2, on_failure=problems.append)
+    found = compare.compare(every, [1], quick(2, 1), on_failure=problems.append).costs
     assert list(found) == ["model.onnx in onnxruntime", "model.ort"]
     assert len(problems) == 1 and problems[0].startswith("model.onnx in litert: at length 8: ")
 
@@ -174,17 +248,17 @@ def test_a_static_artefact_takes_part_at_its_own_length(bundle_folder: Path, tmp
     words["artefacts"][0]["length"] = 48
     (copy / "manifest.json").write_text(json.dumps(words), "utf-8")
     static, free = compare.contenders([copy], every=True)
-    found = compare.compare([static, free], [1], 1, 2)
-    assert [one.length for one in found[static.name].latencies] == [48]
-    assert [one.length for one in found[free.name].latencies] == [16, 32]  # max_length
-    assert found[static.name].peak_memory and all(one.ratio is None for one in found[free.name].latencies)
+    found = compare.compare([static, free], [1], quick(2, 1)).costs
+    assert [one.length for one in found[static.name].latencies] == [0, 48]
+    assert [one.length for one in found[free.name].latencies] == [0, 16, 32]  # max_length
+    assert found[static.name].peak_memory and not any(x.ratio for x in found[free.name].latencies if x.length)
 
 
 def test_without_a_reference_there_are_no_ratios(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
     models = [Contender("a", onnx_file, "onnxruntime"), Contender("b", onnx_file, "onnxruntime")]
-    found = latency.measure(models, queries, [1], 1, 2, reference=False)
+    found = latency.measure(models, queries, [1], quick(2, 1), reference=False)
     assert [one.ratio for several in found.values() for one in several] == [None] * 4
-    assert latency.measure([], queries, [1], 1, 2) == {}
+    assert latency.measure([], queries, [1], quick(2, 1)) == {}
 
 
 def test_the_machine_is_described_without_its_owner() -> None:

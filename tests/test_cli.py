@@ -82,7 +82,7 @@ def test_verify(bundle_folder: Path, tmp_path: Path, capsys: Capture) -> None:
 
 def test_bench_two_bundles_and_all_artefacts(bundle_folder: Path, tmp_path: Path, capsys: Capture) -> None:
     other = Path(shutil.copytree(bundle_folder, tmp_path / "other"))
-    words = ["--length", "8,16", "--threads", "1,2", "--queries", 4, "--warmup", 1]
+    words = ["--length", "8,16", "--threads", "1,2", "--queries", 4, "--quick"]
     assert run("bench", bundle_folder, other, *words, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [model["name"] for model in found["models"]] == ["tiny/model.onnx", "other/model.onnx"]
@@ -91,19 +91,31 @@ def test_bench_two_bundles_and_all_artefacts(bundle_folder: Path, tmp_path: Path
         assert [(x["length"], x["threads"]) for x in model["latencies"]] == [(8, 1), (8, 2), (16, 1), (16, 2)]
         assert {x["queries"] for x in model["latencies"]} == {4}
         assert model["load_s"] > 0 and model["peak_memory"] > 0 and model["bytes"] > 0
-    assert run("bench", bundle_folder, "--all", "--length", 8, "--queries", 2, "--quiet") == 0
+    assert (
+        run("bench", bundle_folder, "--all", "--length", "own,8", "--queries", 2, "--quick", "--offline", "--quiet")
+        == 0
+    )
     shown = capsys.readouterr()
-    assert "model.onnx" in shown.out and "model.ort" in shown.out and "p50 ms" in shown.out and not shown.err
+    assert (
+        "model.onnx" in shown.out
+        and "model.ort" in shown.out
+        and "p50 ms" in shown.out
+        and "texts a second" in shown.out
+        and "in one session" in shown.out
+    )
+    assert all(line.startswith("attar: a noisy run: ") for line in shown.err.splitlines())
 
 
 def test_bench_goes_on_without_a_model_that_fails(bundle_folder: Path, tmp_path: Path, capsys: Capture) -> None:
     bad = Path(shutil.copytree(bundle_folder, tmp_path / "bad"))
     (bad / "model.onnx").write_bytes(b"no model")
-    assert run("bench", bundle_folder, bad, "--length", 8, "--queries", 2, "--json") == 1
+    assert run("bench", bundle_folder, bad, "--length", 8, "--queries", 2, "--quick", "--json") == 1
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert [model["name"] for model in found["models"]] == ["tiny/model.onnx"]
-    assert len(found["problems"]) == 1 and shown.err.startswith("attar: bad/model.onnx: ")
+    assert (
+        len(found["problems"]) == 1 and found["protocol"]["quick"] and shown.err.startswith("attar: bad/model.onnx: ")
+    )
 
 
 def test_inspect(bundle_folder: Path, onnx_file: Path, capsys: Capture) -> None:

@@ -109,7 +109,9 @@ def test_commands_run(light: dict[str, str], bundle_folder: Path, onnx_file: Pat
     assert set(json.loads(done.stdout)["probabilities"]) == {"lights", "music", "weather"}
     done = python(light, "-m", "attar.cli", "verify", str(bundle_folder))
     assert done.returncode == 0, done.stdout + done.stderr
-    done = python(light, "-m", "attar.cli", "bench", str(bundle_folder), "--queries", "3", "--length", "8", "--json")
+    done = python(
+        light, "-m", "attar.cli", "bench", str(bundle_folder), "--quick", "--queries", "3", "--length", "8", "--json"
+    )
     assert done.returncode == 0 and json.loads(done.stdout)["models"][0]["latencies"], done.stderr
     for model in (onnx_file, bundle_folder):
         done = python(light, "-m", "attar.cli", "inspect", str(model))

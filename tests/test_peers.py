@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from attar.benchmarks import results
+from attar import results
 from attar.benchmarks.peers import distillation, environments
 from attar.benchmarks.peers.distillation import __main__ as command
 from attar.benchmarks.peers.distillation import plain, record, table, work

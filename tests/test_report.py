@@ -420,6 +420,6 @@ def test_numbers_keep_three_digits(value: float, text: str) -> None:
 
 def test_report_needs_no_torch() -> None:
     heavy = ("torch", "transformers", "scipy", "matplotlib")
-    code = f"import sys, attar.benchmarks.results; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, attar.results; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"

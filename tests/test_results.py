@@ -6,8 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from attar import files
-from attar.benchmarks import record, results, schema, study_record
+from attar import files, results
+from attar.benchmarks import record, schema, study_record
 from attar.benchmarks.record import Epoch, Training
 from attar.benchmarks.verdict import headline
 from sample_run import sample
@@ -80,8 +80,18 @@ def test_teachers_and_studies_stand_on_the_results_page(tmp_path: Path) -> None:
     assert results.main(["--docs", str(tmp_path), "--check"]) == 0
 
 
+def test_scores_stand_on_the_results_page_with_their_plots(tmp_path: Path) -> None:
+    kept = (ROOT / "docs" / "scores" / "language.json").read_bytes()
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "language.json").write_bytes(kept)
+    assert results.main(["--docs", str(tmp_path)]) == 0
+    text = (tmp_path / "results.md").read_text("utf-8")
+    assert "## Scores: language" in text and "unigram" in text and "(plots/language-trec-k.svg)" in text
+    ElementTree.parse(tmp_path / "plots" / "language-trec-k.svg")
+
+
 def test_results_page_of_the_docs_is_what_their_records_give() -> None:
-    results.check(results.pages(*results.recorded(ROOT / "docs")), ROOT / "docs")
+    results.check(results.pages(results.recorded(ROOT / "docs")), ROOT / "docs")
 
 
 def test_schema_page_is_in_sync() -> None:

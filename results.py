@@ -1,10 +1,11 @@
 """The results page: written from records, never typed.
 
-    python -m attar.benchmarks.results              docs/{runs,studies,peers} -> docs/results.md, docs/plots/*.svg
-    python -m attar.benchmarks.results --check      fails where they are not what the records give
+    python -m attar.results              docs/{runs,studies,scores,peers} -> docs/results.md, docs/plots/*.svg
+    python -m attar.results --check      fails where they are not what the records give
 
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
-  and `docs/peers/` the records of comparisons with other programs, so that anybody can check it.
+  `docs/scores/` what `attar score` wrote, and `docs/peers/` the records of comparisons with other programs, so that
+  anybody can check it.
 - Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
 - The page holds no date of its own: the same records give the same bytes.
 """
@@ -15,45 +16,74 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from ..errors import AttarError, UsageError
-from ..files import write_text
-from . import study_record, study_tables
-from .cells import Figure, Table
-from .peers.distillation import record as peers
-from .peers.distillation import table as peers_table
-from .peers.distillation.record import Comparison
-from .record import Run, load
-from .report import TEMPLATES, grid, markdown
-from .study_record import StudyRecord
-from .teachers import trained_table
+from .benchmarks import study_record, study_tables
+from .benchmarks.cells import Figure, Table
+from .benchmarks.peers.distillation import record as peers
+from .benchmarks.peers.distillation import table as peers_table
+from .benchmarks.peers.distillation.record import Comparison
+from .benchmarks.record import Run, load
+from .benchmarks.report import TEMPLATES, grid, markdown, plain
+from .benchmarks.study_record import StudyRecord
+from .benchmarks.teachers import trained_table
+from .errors import AttarError, UsageError
+from .files import write_text
+from .scores import record as scores_record
+from .scores import tables as scores_tables
+from .scores.plot import pictures
+from .scores.record import Scores
 
 DOCS = Path("docs")
-INTRO = """<!-- Written by `python -m attar.benchmarks.results` from the records in docs/; do not edit. -->
+INTRO = """<!-- Written by `python -m attar.results` from the records in docs/; do not edit. -->
 
 Every figure on this page is taken from the records in {folders}. Times were taken on the machine named
 with each run; the speeds against the teacher were timed in turns, and travel better to other machines.
 """
 
 
-def pages(runs: list[Run], studies: list[StudyRecord], comparisons: Sequence[Comparison] = ()) -> dict[str, str]:
+class Records(NamedTuple):
+    """What the page is made from."""
+
+    runs: Sequence[Run] = ()
+    studies: Sequence[StudyRecord] = ()
+    scores: Sequence[Scores] = ()
+    peers: Sequence[Comparison] = ()
+
+
+def pages(records: Records) -> dict[str, str]:
     """Every file of the results, by its name below docs/."""
-    whole = [run for run in runs if any(model.role == "artefact" for model in run.models)]
-    trained = [run for run in runs if run not in whole]
-    kinds = (("runs", runs), ("studies", studies), ("peers", comparisons))
-    folders = [f"[{name}/]({name}/)" for name, records in kinds if records]
+    whole = [run for run in records.runs if any(model.role == "artefact" for model in run.models)]
+    trained = [run for run in records.runs if run not in whole]
+    folders = [f"[{name}/]({name}/)" for name, found in records._asdict().items() if found]
     intro = INTRO.format(folders=" and ".join(folders))
     found, parts = {}, [markdown(whole, title="Results", intro=intro) if whole else f"# Results\n\n{intro}"]
     if trained:
         parts.append(_section(trained_table(trained)))
-    for study in studies:
+    for study in records.studies:
         parts.append(_section(study_tables.table(study), study.command))
         if figure := study_tables.pretraining_figure(study, study.name):
             found[f"plots/{study.name}.svg"] = standalone(figure)
             parts.append(f"![{figure.title}](plots/{study.name}.svg)\n\n{figure.caption}\n")
-    parts += [_section(peers_table.table(one), one.command) for one in comparisons]
+    for sheet in records.scores:
+        drawn = {f"plots/{sheet.name}-{name}.svg": text for name, text in pictures(sheet).items()}
+        found |= drawn
+        parts.append(_scores(sheet, list(drawn)))
+    parts += [_section(peers_table.table(one), one.command) for one in records.peers]
     return {"results.md": "\n".join(parts), **found}
+
+
+def _scores(found: Scores, plots: Sequence[str]) -> str:
+    """What models answer as they are; ways of decoding have a page of their own."""
+    made = f"## Scores: {plain(found.name)}\n\nMade by:\n\n    {found.command}\n"
+    for score, table in zip(found.scores, scores_tables.grids(found), strict=True):
+        if score.kind == "decoding":
+            made += "\nThe trade-off is shown in [decoding.md](decoding.md).\n"
+            continue
+        notes = "".join(f"\n{plain(note)}.\n" for note in table.notes)
+        made += f"\n### {plain(table.title)}\n\n{scores_tables.markdown(table)}{notes}"
+    return made + "".join(f"\n![{Path(name).stem}]({name})\n" for name in plots)
 
 
 def standalone(figure: Figure) -> str:
@@ -71,14 +101,21 @@ def _section(table: Table, command: str = "") -> str:
     return f"## {table.title}\n\n{made}{grid(table)}"
 
 
-def recorded(docs: Path = DOCS) -> tuple[list[Run], list[StudyRecord], list[Comparison]]:
+def recorded(docs: Path = DOCS) -> Records:
     """The records that the documentation is made from, by name."""
-    runs = [load(file) for file in sorted((docs / "runs").glob("*.json"))]
-    studies = [study_record.load(file) for file in sorted((docs / "studies").glob("*.json"))]
-    comparisons = [peers.load(file) for file in sorted((docs / "peers").glob("*.json"))]
-    if not (runs or studies or comparisons):
+
+    def named(folder: str) -> list[Path]:
+        return sorted((docs / folder).glob("*.json"))
+
+    found = Records(
+        [load(file) for file in named("runs")],
+        [study_record.load(file) for file in named("studies")],
+        [scores_record.load(file) for file in named("scores")],
+        [peers.load(file) for file in named("peers")],
+    )
+    if not any(found):
         raise UsageError("no records", where=str(docs), fix="copy run.json files to docs/runs")
-    return runs, studies, comparisons
+    return found
 
 
 def check(made: dict[str, str], docs: Path) -> None:
@@ -99,12 +136,12 @@ def check(made: dict[str, str], docs: Path) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Write or check the pages; the exit code is 0, or that of the error."""
-    parser = argparse.ArgumentParser(prog="attar.benchmarks.results", description="Write the results pages.")
+    parser = argparse.ArgumentParser(prog="attar.results", description="Write the results pages.")
     parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of the records and pages (docs)")
     parser.add_argument("--check", action="store_true", help="fail where a page is not what the records give")
     options = parser.parse_args(words)
     try:
-        made = pages(*recorded(options.docs))
+        made = pages(recorded(options.docs))
         if options.check:
             check(made, options.docs)
         else:
