@@ -47,8 +47,13 @@ class Constant:
     """A weight or another fixed tensor."""
 
     name: str
-    elements: int
+    shape: tuple[int, ...]
     bytes: int
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds; bytes of packed ones."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _tflite(data: bytes) -> Graph:
             if size := buffer.DataLength() or (buffer.Size() if buffer.Offset() > 1 else 0):
                 shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else []
                 name = f"{number}/{index} {_text(tensor.Name())}"
-                constants.setdefault(tensor.Buffer(), Constant(name, math.prod(int(n) for n in shape), size))
+                constants.setdefault(tensor.Buffer(), Constant(name, tuple(int(n) for n in shape), size))
         names = [  # operators name tensors by index; tensors that share a buffer share its constant's name
             constants[tensor.Buffer()].name if tensor.Buffer() in constants else f"{number}/{index}"
             for index, tensor in enumerate(_each(graph.TensorsLength(), graph.Tensors))
@@ -194,7 +199,7 @@ def _safetensors(data: bytes) -> Graph:
         start, end = tensor["data_offsets"]
         if end > len(data) - 8 - length:
             raise AttarError("not a whole .safetensors model")
-        constants.append(Constant(name, math.prod(tensor["shape"]), end - start))
+        constants.append(Constant(name, tuple(tensor["shape"]), end - start))
     return Graph(constants, [])
 
 
@@ -207,8 +212,8 @@ READERS: dict[str, Callable[[bytes], Graph]] = {
 
 
 def _constant(name: str, dims: Any, kind: int) -> Constant:
-    elements = math.prod(int(size) for size in dims)
-    return Constant(name, elements, math.ceil(elements * WIDTHS.get(kind, 0)))
+    shape = tuple(int(size) for size in dims)
+    return Constant(name, shape, math.ceil(math.prod(shape) * WIDTHS.get(kind, 0)))
 
 
 def _each(count: int, get: Callable[[int], Any]) -> Iterator[Any]:

@@ -1,16 +1,14 @@
 """Where the parameters and the bytes of a model are: `attar inspect`.
 
 - It reads a Hugging Face folder, an `.onnx`, `.ort` or `.tflite` file, a bundle, or a run folder.
-- Exporters fold and rename weights. A constant whose name says nothing belongs to the part of the first named
-  thing that its result meets (`val_83` → MatMul → Add of `…attention.self.query.bias`: attention).
 - Scales and zero points count as bytes of the weight they belong to, and not as parameters.
+- MACs are of one text of the length asked for; weights alone, with no operators, have none.
 - What the file holds beside its constants (the graph, names, padding) is a row of its own, so the rows add up
   to the file.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,20 +17,11 @@ from typing import Any
 from ..errors import UsageError
 from ..export import manifest as manifests
 from ..files import inside, read_json
-from . import graphs, record
-from .graphs import Constant, Graph, Node
+from . import graphs, macs, record
+from .parts import OTHER, SCALES, Resolver
 from .record import Share
 
-PARTS = {  # the first pattern that is found in a name decides
-    "embeddings": r"embed|\bwte\b|\bwpe\b",
-    "head": r"pooler|classifier|lm_head|\bscore\b|\bcls\b|qa_outputs|predictions",
-    "feed-forward": r"intermediate|ffn|\bmlp\b|\blin[12]\b|feed.?forward|(?<!attention)[./]output[./]"
-    r"|bertoutput|(?<!sa_)output_layer_norm|full_layer_layer_norm",
-    "attention": r"attention|attn|[qkv]_lin|out_lin|sa_layer_norm",
-}
-SCALES = re.compile(r"_(scale|zero_point|scales|zp)$")
-OTHER = "other constants"
-HOPS = 6  # int8 matrix product, cast, two multiplications, addition: further away a name says nothing
+LENGTH = 64  # pieces of the text whose MACs are counted
 
 
 @dataclass(frozen=True)
@@ -49,14 +38,14 @@ class Inspection:
         return {"kind": self.kind, "facts": self.facts, "models": models}
 
 
-def inspect(path: Path) -> Inspection:
-    """Inspect a model folder, a model file, a bundle or a run folder."""
+def inspect(path: Path, length: int = LENGTH) -> Inspection:
+    """Inspect a model folder, a model file, a bundle or a run folder; MACs are of a text of `length` pieces."""
     if not path.exists():
         raise UsageError("no such file or folder", where=str(path))
     if path.is_file():
-        return Inspection(f"{path.suffix} file", {}, {path.name: shares(path)})
+        return Inspection(f"{path.suffix} file", {}, {path.name: shares(path, length)})
     if (path / manifests.NAME).is_file():
-        return _bundle(path)
+        return _bundle(path, length)
     if (path / "run.json").is_file():
         return _run(path)
     if (path / "config.json").is_file():
@@ -65,25 +54,30 @@ def inspect(path: Path) -> Inspection:
     raise UsageError("nothing here that can be inspected", where=str(path), fix=fix)
 
 
-def shares(path: Path) -> list[Share]:
+def shares(path: Path, length: int = LENGTH, whole: bool = False) -> list[Share]:
     """The parts of a model file, or of a folder's `.safetensors` files, largest first.
 
-    Their bytes add up to those of the file or files.
+    Their bytes add up to those of the file or files. MACs are of `length` pieces (`macs.count`).
     """
     files = _weights(path) if path.is_dir() else [path]
     parameters: dict[str, int] = defaultdict(int)
     sizes: dict[str, int] = defaultdict(int)
     for file in files:
         graph = graphs.read(file)
-        resolve = _Resolver(graph)
+        resolve = Resolver(graph)
+        packed = {node.inputs[1] for node in graph.nodes if node.op == "MatMulNBits"}  # two weights in a byte
         for constant in graph.constants:
             part = resolve(constant)
             sizes[part] += constant.bytes
             if part != OTHER and not SCALES.search(constant.name):
-                parameters[part] += constant.elements
+                parameters[part] += constant.elements * (2 if constant.name in packed else 1)
         rest = "header" if file.suffix == ".safetensors" else "graph and names"
         sizes[rest] += max(0, file.stat().st_size - sum(constant.bytes for constant in graph.constants))
-    found = [Share(part=part, parameters=parameters[part], bytes=size) for part, size in sizes.items()]
+    work = {} if path.is_dir() or path.suffix == ".safetensors" else macs.count(path, length, whole=whole)
+    found = [
+        Share(part=part, parameters=parameters[part], bytes=size, macs=work.get(part, 0) if work else None)
+        for part, size in sizes.items()
+    ]
     return sorted((share for share in found if share.bytes), key=lambda share: -share.bytes)
 
 
@@ -94,41 +88,6 @@ def _weights(folder: Path) -> list[Path]:
     raise UsageError("this model folder has no .safetensors file", where=str(folder), fix=fix)
 
 
-class _Resolver:
-    """Gives each constant of a graph its part."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.constants = {constant.name for constant in graph.constants}
-        self.users: dict[str, list[Node]] = defaultdict(list)
-        for node in graph.nodes:
-            for name in node.inputs:
-                self.users[name].append(node)
-
-    def __call__(self, constant: Constant) -> str:
-        if named := part_of(constant.name):
-            return named
-        if constant.elements <= 8 and not SCALES.search(constant.name):
-            return OTHER  # shapes, axes, the mask's value
-        front = [constant.name]
-        for _ in range(HOPS):
-            nodes = [node for name in front for node in self.users[name]]
-            for node in nodes:
-                if node.op.upper() in ("GATHER", "EMBEDDING_LOOKUP") and constant.elements > 64:
-                    return "embeddings"
-                others = [name for name in node.inputs if name in self.constants and name not in front]
-                for name in [node.name, *others]:
-                    if part := part_of(name):
-                        return part
-            front = [name for node in nodes for name in node.outputs]
-        return OTHER
-
-
-def part_of(name: str) -> str | None:
-    """The part that a tensor's name speaks of, None where it says nothing."""
-    own = name.rstrip(";").rsplit(";", 1)[-1].lower()  # a .tflite name lists its sources, its own last
-    return next((part for part, pattern in PARTS.items() if re.search(pattern, own)), None)
-
-
 def _folder(path: Path) -> Inspection:
     parts = shares(path)
     config = read_json(path / "config.json")
@@ -137,7 +96,7 @@ def _folder(path: Path) -> Inspection:
     return Inspection("Hugging Face folder", facts, {path.resolve().name: parts})
 
 
-def _bundle(path: Path) -> Inspection:
+def _bundle(path: Path, length: int) -> Inspection:
     manifest = manifests.load(path)
     facts = {
         "name": manifest.name,
@@ -147,7 +106,11 @@ def _bundle(path: Path) -> Inspection:
         "default": manifest.default,
         "bytes of all files": f"{sum(card.bytes for card in manifest.files.values()):,}",
     }
-    models = {artefact.file: shares(inside(path, artefact.file)) for artefact in manifest.artefacts}
+    whole = manifest.task.head in ("tokens", "span", "lm")
+    models = {
+        artefact.file: shares(inside(path, artefact.file), artefact.length or length, whole)
+        for artefact in manifest.artefacts
+    }
     return Inspection("bundle", facts, models)
 
 

@@ -119,11 +119,12 @@ class Training(Entry):
 
 
 class Share(Entry):
-    """Where the bytes of a model are."""
+    """Where the bytes and the work of a model are."""
 
     part: str  # "embeddings", "attention", "feed-forward", "head", …
     parameters: int
     bytes: int
+    macs: int | None = None  # multiply-accumulates of one text, where operators are known
 
 
 class Check(Entry):

@@ -157,15 +157,19 @@ def inspection(found: Inspection) -> Iterator[Table]:
 
 
 def shares(title: str, parts: Sequence[Share]) -> Table:
-    """Parameters and bytes by part, and their sum."""
-    whole = sum(part.bytes for part in parts)
-    made = table("part", ">parameters", ">bytes", ">share", title=escape(title))
+    """Parameters, bytes and, of a model file, MACs by part, and their sum."""
+    whole, work = sum(part.bytes for part in parts), [part.macs or 0 for part in parts]
+    made = table(
+        "part", ">parameters", ">bytes", ">share", *([">MACs", ">share"] if any(work) else []), title=escape(title)
+    )
     for part in parts:
         count = f"{part.parameters:,}" if part.parameters else NONE
-        made.add_row(escape(part.part), count, f"{part.bytes:,}", f"{part.bytes / max(whole, 1):.1%}")
+        done = [f"{part.macs:,}", f"{part.macs / sum(work):.1%}"] if part.macs else [NONE, NONE] * any(work)
+        made.add_row(escape(part.part), count, f"{part.bytes:,}", f"{part.bytes / max(whole, 1):.1%}", *done)
     made.add_section()
     parameters = sum(part.parameters for part in parts)
-    made.add_row("all", f"{parameters:,}", f"{whole:,}", megabytes(whole), style="bold")
+    total = [f"{sum(work):,}", ""] if any(work) else []
+    made.add_row("all", f"{parameters:,}", f"{whole:,}", megabytes(whole), *total, style="bold")
     return made
 
 

@@ -142,11 +142,17 @@ def _drafted(model: str, draft: str, text: str, max_pieces: int, json: bool) -> 
 
 
 @app.command
-def inspect(model: Path, /, *, json: Flag = False) -> int:
-    """Show the parameters and bytes of a model folder, a model file, a bundle or a run, by part."""
+def inspect(model: Path, /, *, length: Count = 64, json: Flag = False) -> int:
+    """Show the parameters, bytes and multiply-accumulates of a model folder, a model file, a bundle or a run, by part.
+
+    Args:
+        model: a Hugging Face folder, a model file, a bundle or a run
+        length: pieces of the text whose multiply-accumulates are counted; a static file's are of its own length
+        json: print one JSON document
+    """
     from ..benchmarks import inspection, terminal
 
-    found = inspection.inspect(model)
+    found = inspection.inspect(model, length)
     if json:
         return print_json(found.document())
     terminal.show(*terminal.inspection(found))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..context import Context
 from ..errors import AttarError
 from ..tasks.encoding import Features
 from .stage import Stage, stated
+
+if TYPE_CHECKING:
+    from ..benchmarks.record import Model
 
 
 def _export_inputs(context: Context) -> Any:
@@ -89,7 +93,7 @@ def _measure_inputs(context: Context) -> Any:
     """Times belong to a machine."""
     from ..benchmarks import machine
 
-    return {"measure": context.recipe.measure.model_dump(), "machine": [machine.processor(), machine.cores()]}
+    return {"measure": stated(context.recipe.measure), "machine": [machine.processor(), machine.cores()]}
 
 
 def _measure(context: Context, folder: Path) -> dict[str, Any]:
@@ -100,19 +104,27 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:
         return {"failures": ["the latency of a generated piece"], "machine": machine.describe()}
     models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
     sequences, pad_id = context.splits("student")["dev"].features, context.encoder("student").pad_id
-    road = _road(context, folder)
+    road = _road(context, models, folder)
     found = measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress, road)
-    for file in road.values():
+    for file in folder.glob("*.onnx"):
         file.unlink()
     return found
 
 
-def _road(context: Context, folder: Path) -> dict[str, Path]:
-    """The student after each stage that made it smaller, as ONNX files in the folder; one that fails is not timed."""
+def _road(context: Context, models: Sequence[Model], folder: Path) -> dict[str, Path]:
+    """The student after each stage that made it smaller, as ONNX files; one that fails is not timed.
+
+    The last is an artefact, if the recipe asks for it in float32; the others are written to the folder.
+    """
     from ..export import onnx
 
     spec, files = context.recipe, {}
+    whole = [m for m in models if (m.of, m.precision, m.status, m.runtime) == ("student", "fp32", "ok", "onnxruntime")]
+    exported = next((context.out / str(m.file) for m in whole if str(m.file).endswith(".onnx")), None)
     for stage in spec.student_stages if spec.compress else []:
+        if exported and stage == spec.student_stages[-1]:
+            files[stage] = exported
+            continue
         file = folder / f"{stage}.onnx"
         with contextlib.suppress(AttarError):
             onnx.export_fp32(context.out / spec.folder_of(stage), file, context.task.head)

@@ -7,13 +7,16 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from attar.benchmarks import graphs, inspection
+from attar.benchmarks import graphs, inspection, macs
 from attar.benchmarks.graphs import Graph, Node
-from attar.benchmarks.inspection import part_of, shares
+from attar.benchmarks.inspection import shares
+from attar.benchmarks.parts import Resolver, part_of
 from attar.errors import AttarError
+from attar.export.onnx import export_fp32
 from attar.export.sizes import count_parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_models import saved, small
 
 
 def parts_of_torch(teacher: Path) -> dict[str, int]:
@@ -121,12 +124,12 @@ def test_a_damaged_file_is_one_clear_line(
 def test_a_constant_without_a_name_belongs_to_what_it_meets() -> None:
     graph = Graph(
         [
-            graphs.Constant("val_1", 1024, 1024),
-            graphs.Constant("val_1_scale", 1, 4),
-            graphs.Constant("layer.0.attention.self.query.bias", 32, 128),
-            graphs.Constant("val_9", 1024, 4096),
-            graphs.Constant("table", 6400, 25600),
-            graphs.Constant("axes", 1, 8),
+            graphs.Constant("val_1", (1024,), 1024),
+            graphs.Constant("val_1_scale", (1,), 4),
+            graphs.Constant("layer.0.attention.self.query.bias", (32,), 128),
+            graphs.Constant("val_9", (1024,), 4096),
+            graphs.Constant("table", (6400,), 25600),
+            graphs.Constant("axes", (1,), 8),
         ],
         [
             Node("MatMulInteger", "", ("x", "val_1"), ("a",)),
@@ -138,7 +141,7 @@ def test_a_constant_without_a_name_belongs_to_what_it_meets() -> None:
             Node("Squeeze", "", ("f", "axes"), ("g",)),
         ],
     )
-    resolve = inspection._Resolver(graph)
+    resolve = Resolver(graph)
     found = {constant.name: resolve(constant) for constant in graph.constants}
     assert found == {
         "val_1": "attention",
@@ -204,3 +207,47 @@ def test_what_cannot_be_inspected(tmp_path: Path, onnx_file: Path, teacher: Path
     shutil.copy(onnx_file, tmp_path / "model.tflite")
     with pytest.raises(AttarError, match=r"not a whole \.tflite model"):
         inspection.inspect(tmp_path / "model.tflite")
+
+
+def counted_by_torch(folder: Path, length: int, head: str = "sequence") -> int:
+    """MACs of one text as PyTorch's own counter sees them."""
+    import torch
+    from attar.teachers import heads
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = heads.load(head, folder)
+    model.set_attn_implementation("eager")  # the counter does not see into the fused kernel
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.ones(1, length, dtype=torch.long), attention_mask=torch.ones(1, length, dtype=torch.long))
+    return int(counter.get_total_flops()) // 2
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "ort_file", "int8_file"])
+@pytest.mark.parametrize("length", [1, 7, 16])
+def test_macs_are_those_that_pytorch_does(
+    kind: str, length: int, teacher: Path, request: pytest.FixtureRequest
+) -> None:
+    found = macs.count(request.getfixturevalue(kind), length)
+    assert sum(found.values()) == counted_by_torch(teacher, length)
+    assert set(found) == {"attention", "feed-forward", "head"}
+
+
+def test_macs_of_a_static_file(tflite_file: Path, teacher: Path) -> None:
+    assert sum(macs.count(tflite_file, 16).values()) == counted_by_torch(teacher, 16)
+
+
+@pytest.mark.parametrize("family", ["albert", "gpt2"])
+def test_macs_of_shared_layers_and_of_queries_keys_and_values_in_one(family: str, tmp_path: Path) -> None:
+    folder = saved(small(family), tmp_path / family)
+    export_fp32(folder, tmp_path / "model.onnx")
+    found = macs.count(
+        tmp_path / "model.onnx", 9, whole=family == "gpt2"
+    )  # GPT-2 scores all pieces, and takes the last
+    assert sum(found.values()) == counted_by_torch(folder, 9)
+
+
+def test_macs_stand_beside_bytes(onnx_file: Path, bundle_folder: Path, teacher: Path) -> None:
+    found = {share.part: share.macs for share in shares(onnx_file, 16)}
+    assert {part: count for part, count in found.items() if count} == macs.count(onnx_file, 16)
+    assert inspection.inspect(bundle_folder, 8).models["model.onnx"] == shares(onnx_file, 8)
+    assert all(share.macs is None for share in shares(teacher))

@@ -1,0 +1,59 @@
+"""Which part of a model a constant belongs to: embeddings, attention, feed-forward, head.
+
+- Exporters fold and rename weights. A constant whose name says nothing belongs to the part of the first named
+  thing that its result meets (`val_83` → MatMul → Add of `…attention.self.query.bias`: attention).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from .graphs import Constant, Graph, Node
+
+PARTS = {  # the first pattern that is found in a name decides
+    "embeddings": r"embed|\bwte\b|\bwpe\b",
+    "head": r"pooler|classifier|lm_head|\bscore\b|\bcls\b|qa_outputs|predictions",
+    "feed-forward": r"intermediate|ffn|\bmlp\b|\blin[12]\b|feed.?forward|(?<!attention)[./]output[./]"
+    r"|bertoutput|(?<!sa_)output_layer_norm|full_layer_layer_norm",
+    "attention": r"attention|attn|[qkv]_lin|out_lin|sa_layer_norm",
+}
+SCALES = re.compile(r"_(scales?|zero_points?|zp)$")
+OTHER = "other constants"
+HOPS = 6  # int8 matrix product, cast, two multiplications, addition: further away a name says nothing
+
+
+class Resolver:
+    """Gives each constant of a graph its part."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.constants = {constant.name for constant in graph.constants}
+        self.users: dict[str, list[Node]] = defaultdict(list)
+        for node in graph.nodes:
+            for name in node.inputs:
+                self.users[name].append(node)
+
+    def __call__(self, constant: Constant) -> str:
+        """The part of one of the graph's constants."""
+        if named := part_of(constant.name):
+            return named
+        if constant.elements <= 8 and not SCALES.search(constant.name):
+            return OTHER  # shapes, axes, the mask's value
+        front = [constant.name]
+        for _ in range(HOPS):
+            nodes = [node for name in front for node in self.users[name]]
+            for node in nodes:
+                if node.op.upper() in ("GATHER", "EMBEDDING_LOOKUP") and constant.elements > 64:
+                    return "embeddings"
+                others = [name for name in node.inputs if name in self.constants and name not in front]
+                for name in [node.name, *others]:
+                    if part := part_of(name):
+                        return part
+            front = [name for node in nodes for name in node.outputs]
+        return OTHER
+
+
+def part_of(name: str) -> str | None:
+    """The part that a tensor's name speaks of, None where it says nothing."""
+    own = name.rstrip(";").rsplit(";", 1)[-1].lower()  # a .tflite name lists its sources, its own last
+    return next((part for part, pattern in PARTS.items() if re.search(pattern, own)), None)
