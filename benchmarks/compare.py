@@ -24,8 +24,10 @@ from ..export.predict import select
 from ..export.runtimes import Arrays
 from ..files import inside
 from ..tasks.encoding import Features
-from . import cost, latency, machine, throughput
+from . import cost, latency, machine, macs, throughput
+from . import floor as floors
 from .conditions import Conditions, Watch
+from .floor import Floor
 from .intervals import half_width
 from .latency import OWN, Contender, Failure, Progress
 from .protocol import Protocol
@@ -58,7 +60,8 @@ def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, ev
             name = f"{label}/{title}" if len(folders) > 1 else title
             fitting = [n for n in lengths if n <= (artefact.length or card.tokenizer.max_length)]
             given = {length: _queries(texts, card, artefact, length) for length in fitting}
-            found.append(Contender(name, path, artefact.runtime, artefact.length, given))
+            whole = card.task.head in ("tokens", "span")
+            found.append(Contender(name, path, artefact.runtime, artefact.length, given, artefact.precision, whole))
     if not any(one.able(length, {}) for one in found for length in lengths):
         own = ", ".join(sorted({str(one.length) for one in found}))
         raise UsageError("no model can run these lengths", where="--length", fix=f"known: {own}")
@@ -103,6 +106,7 @@ class Comparison:
     costs: dict[str, Cost]
     conditions: Conditions
     problems: list[str] = field(default_factory=list)  # models that failed, one line each
+    floor: Floor | None = None
 
     def warnings(self) -> list[str]:
         """Why figures should be doubted; nothing for a quiet run."""
@@ -124,10 +128,11 @@ def compare(
     on_failure: Failure | None = None,
     *,
     queues: Sequence[throughput.Queue] = (),
+    with_floor: bool = False,
 ) -> Comparison:
     """Latencies and costs by model, timed in turns; with `on_failure` a model that fails is left out.
 
-    `queues` are models whose throughput is measured too.
+    `queues` are models whose throughput is measured too; `with_floor` measures what the machine could do at best.
     """
     problems: list[str] = []
 
@@ -141,12 +146,23 @@ def compare(
     lengths = {length: arrays for model in models for length, arrays in (model.queries or {}).items()}
     times = latency.measure(models, lengths, threads, protocol, on_progress, failed, between=watch.look)
     rates = throughput.measure(queues, threads, protocol.seconds, on_progress, failed) if queues else {}
+    peak = floors.measure(threads) if with_floor else None
     found: dict[str, Cost] = {}
     for number, model in enumerate(models, 1):
+        if peak:
+            times[model.name] = [_beside(peak, model, one) for one in times[model.name]]
         if times[model.name] and model.queries:
             on_progress("loading and memory", number, len(models))
             found[model.name] = _cost(model, times[model.name], rates.get(model.name, []), failed)
-    return Comparison(protocol, found, watch.conditions(), problems)
+    return Comparison(protocol, found, watch.conditions(), problems, peak)
+
+
+def _beside(peak: Floor, model: Contender, one: Latency) -> Latency:
+    """A latency with its floor."""
+    length = model.length or one.length or round(one.pieces or 0)
+    work = sum(macs.count(model.path, length, whole=model.whole).values())
+    least = peak.least_ms(work, model.precision, one.threads)
+    return one.model_copy(update={"macs": work, "floor_ms": least})
 
 
 def _cost(model: Contender, times: list[Latency], rates: list[Throughput], failed: Failure) -> Cost:
@@ -166,6 +182,7 @@ def document(models: Sequence[Contender], found: Comparison) -> dict[str, Any]:
         "machine": machine.describe(),
         "protocol": asdict(found.protocol) | {"quick": found.protocol.quick},
         "conditions": found.conditions.model_dump(),
+        "floor": found.floor.model_dump() if found.floor else None,
         "warnings": found.warnings(),
         "problems": found.problems,
         "reference": models[0].name,

@@ -9,14 +9,13 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import json
 import math
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,32 +93,37 @@ def read(path: Path) -> Graph:
     return graph
 
 
-@functools.cache
-def _messages() -> Any:
-    """The class of ONNX's model message, with the fields of `MESSAGES` alone."""
+_classes: dict[str, Any] = {}
+
+
+def message_class(package: str, messages: Mapping[str, Mapping[str, tuple[int, str]]]) -> Any:
+    """The protobuf class of the message `Model`, with these fields alone; made once for each `package`."""
+    if package in _classes:
+        return _classes[package]
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="attar_onnx.proto", package="attar_onnx", syntax="proto2")
-    for name, fields in MESSAGES.items():
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto2")
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for field, (number, words) in fields.items():
             kind = words.lstrip("*")
             label = kinds.LABEL_REPEATED if words.startswith("*") else kinds.LABEL_OPTIONAL
-            if kind in MESSAGES:
-                typed = {"type": kinds.TYPE_MESSAGE, "type_name": f".attar_onnx.{kind}"}
+            if kind in messages:
+                typed = {"type": kinds.TYPE_MESSAGE, "type_name": f".{package}.{kind}"}
             else:
                 typed = {"type": f"TYPE_{kind.upper()}"}
             message.field.add(name=field, number=number, label=label, **typed)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("attar_onnx.Model"))
+    _classes[package] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Model"))
+    return _classes[package]
 
 
 def _onnx(data: bytes) -> Graph:
     from google.protobuf.message import DecodeError
 
-    model = _messages()()
+    model = message_class("attar_onnx", MESSAGES)()
     try:
         model.ParseFromString(data)
     except DecodeError:

@@ -44,6 +44,8 @@ class Contender:
     runtime: str
     length: int | None = None  # the only length it can run; None: any
     queries: Queries | None = None  # its own inputs, where its tokenizer is not that of the others
+    precision: str = "fp32"
+    whole: bool = False  # its head reads every piece
 
     def able(self, length: int, given: Queries) -> bool:
         """It can run this length, and there are inputs of it."""

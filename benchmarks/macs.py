@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from . import graphs
-from .graphs import Constant, Graph
+from .graphs import Constant, Graph, Node
 from .parts import Resolver
 
 WEIGHTED = {
@@ -33,38 +33,50 @@ HEAD = "head"
 def count(path: Path, length: int, *, whole: bool = False) -> dict[str, int]:
     """MACs by part for one text of `length` pieces."""
     graph = graphs.read(path)
-    part_of, weight_of = Resolver(graph), _Weights(graph)
+    part_of, weights = Resolver(graph), _Weights(graph)
     found: dict[str, int] = defaultdict(int)
-    width = 0
     for node in graph.nodes:
         if node.op not in WEIGHTED:
             continue
-        weight = weight_of(node.inputs)
+        weight = weights.of(node)
         if weight is None:
-            found["attention"] += length * length * width
+            found["attention"] += length * length * weights.width(node)
             continue
         elements = weight.elements * (2 if node.op == "MatMulNBits" else 1)  # two in a byte
         part = part_of(weight)
         found[part] += elements * (length if part != HEAD or whole else 1)
-        if part == "attention" and len(weight.shape) > 1:
-            width = weight.shape[0] if node.op in ROWS_FIRST else weight.shape[-1]
-            width //= 3 if width == 3 * min(weight.shape) else 1  # GPT-2's queries, keys and values at once
     return dict(found)
 
 
 class _Weights:
-    """The weight that a product reads, through what only shows it otherwise."""
+    """Which weight a product reads, and how wide what it makes is."""
 
     def __init__(self, graph: Graph) -> None:
         self.constants = {constant.name: constant for constant in graph.constants}
-        self.makers = {name: node for node in graph.nodes if node.op in VIEWS for name in node.outputs}
+        self.makers = {name: node for node in graph.nodes for name in node.outputs}
 
-    def __call__(self, inputs: tuple[str, ...]) -> Constant | None:
-        found = [constant for name in inputs if (constant := self._behind(name))]
+    def of(self, node: Node) -> Constant | None:
+        """The weight, through what only shows it otherwise; None for a product of two activations."""
+        found = [constant for name in node.inputs if (constant := self._behind(name))]
         return max(found, key=lambda constant: constant.elements, default=None)
 
+    def width(self, node: Node) -> int:
+        """Width of queries, keys or values that a product of activations comes from: the nearest projection behind it."""
+        front, seen = list(node.inputs), set(node.inputs)
+        while front:
+            maker = self.makers.get(front.pop(0))
+            if maker is None:
+                continue
+            weight = self.of(maker) if maker.op in WEIGHTED else None
+            if weight:
+                width = weight.shape[0] if maker.op in ROWS_FIRST else weight.shape[-1]
+                return width // 3 if width == 3 * min(weight.shape) else width  # GPT-2's three stand side by side
+            front += [name for name in maker.inputs if name not in seen]
+            seen.update(maker.inputs)
+        return 0
+
     def _behind(self, name: str) -> Constant | None:
-        while name not in self.constants and name in self.makers:
+        while name not in self.constants and name in self.makers and self.makers[name].op in VIEWS:
             name = self.makers[name].inputs[0]
         constant = self.constants.get(name)
         return constant if constant and len(constant.shape) > 1 else None

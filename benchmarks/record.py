@@ -38,6 +38,8 @@ class Latency(Entry):
     p99_ms: float
     mean_ms: float
     min_ms: float
+    macs: int | None = None  # multiply-accumulates of one inference
+    floor_ms: float | None = None  # the least that they take on this machine, at its peak for this precision
     p50_interval: tuple[float, float] | None = None  # 95 %, over sessions
     ratio: float | None = None  # reference time / this time, a median over rounds, interleaved in the same run
     ratio_interval: tuple[float, float] | None = None  # 95 %, over sessions

@@ -82,6 +82,13 @@ def comparison(found: Comparison, reference: str, sizes: Mapping[str, tuple[int,
     if any(cost.throughputs for cost in found.costs.values()):
         yield throughputs(found.costs)
     yield costs(found.costs, sizes)
+    if found.floor:
+        peaks = ((kind, getattr(found.floor, kind)) for kind in ("fp32", "int8"))
+        said = "; ".join(
+            f"{kind} " + ", ".join(f"{rate / 1e9:.0f} ({n} thr.)" for n, rate in rates.items()) for kind, rates in peaks
+        )
+        yield f"[dim]this machine's best, in GMAC/s: {said}; it reads {found.floor.bandwidth / 1e9:.1f} GB/s[/]"
+        yield "[dim]floor: the share of that best which a model reaches, at its own precision[/]"
     plan = found.protocol
     if plan.quick:
         yield f"[dim]quick: {plan.queries} queries in one session, no intervals[/]"
@@ -97,12 +104,14 @@ def latencies(rows: Sequence[tuple[str, Latency]], reference: str) -> Iterator[T
         threads = f"{setting[1]} thread{'s' if setting[1] > 1 else ''}"
         mean = sum(one.pieces or 0 for _, one in found) / len(found)
         length = f"{setting[0]} pieces" if setting[0] else f"own lengths ({digits(mean)} pieces)"
-        made = table("model", ">p50 ms", ">±", ">p90 ms", ">p99 ms", ">speed", ">±", title=f"{length}, {threads}")
+        least = [">floor"] if any(one.floor_ms for _, one in found) else []
+        made = table("model", ">p50 ms", ">p90 ms", ">p99 ms", ">speed", *least, title=f"{length}, {threads}")
         for name, one in found:
             p50, *times = [_ms(value) for value in (one.p50_ms, one.p90_ms, one.p99_ms)]
             ratio = "1×" if name == reference else NONE if one.ratio is None else f"{one.ratio:.2f}×"
             width = _half(None if name == reference else one.ratio_interval)
-            made.add_row(escape(name), p50, _half(one.p50_interval), *times, ratio, width)
+            reached = [f"{one.floor_ms / one.p50_ms:.0%}"] if one.floor_ms else []
+            made.add_row(escape(name), p50 + _half(one.p50_interval), *times, ratio + width, *reached)
         yield made
 
 
@@ -128,7 +137,7 @@ def costs(found: Mapping[str, Cost], sizes: Mapping[str, tuple[int, int]]) -> Ta
 
 
 def _half(found: tuple[float, float] | None) -> str:
-    return f"{half_width(found):.1%}" if found else NONE
+    return f" ±{half_width(found):.1%}" if found else ""
 
 
 def _ms(value: float) -> str:

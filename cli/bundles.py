@@ -135,6 +135,7 @@ def bench(
     queries: Count | None = None,
     quick: Flag = False,
     offline: Flag = False,
+    floor: Flag = False,
     all: Flag = False,
     json: Flag = False,
     quiet: Flag = False,
@@ -148,6 +149,7 @@ def bench(
         queries: timed inferences of each model, 1024 where not given, 100 where quick
         quick: one session without intervals, to look and not to publish
         offline: measure throughput too, in batches of 1, 8 and 32
+        floor: measure this machine's peak too, and show how much of it each model reaches
         all: take every artefact of the bundles
         json: print one JSON document
         quiet: show no progress
@@ -158,7 +160,7 @@ def bench(
     models = compare.contenders(bundles, length, every=all)
     queues = compare.waiting(bundles, models) if offline else ()
     with terminal.progress(quiet or json) as moved:
-        found = compare.compare(models, threads, plan, moved, lambda line: None, queues=queues)
+        found = compare.compare(models, threads, plan, moved, lambda line: None, queues=queues, with_floor=floor)
     if json:
         print_json(compare.document(models, found))
     else:

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from attar.benchmarks import compare, cost, latency, machine, throughput
+from attar.benchmarks import compare, cost, floor, latency, machine, macs, throughput
 from attar.benchmarks.conditions import Conditions, Watch
 from attar.benchmarks.intervals import half_width, interval
 from attar.benchmarks.latency import OWN, Contender
 from attar.benchmarks.protocol import Protocol, quick
 from attar.benchmarks.worker import Worker
 from attar.errors import AttarError, UsageError
+from attar.export import runtimes
 from attar.tasks.encoding import Encoder, Features
 from conftest import SENTENCES
 
@@ -272,3 +273,25 @@ def test_the_machine_is_described_without_its_owner() -> None:
     words = str(found)
     assert platform.node() not in words and str(Path.home()) not in words
     assert getpass.getuser() not in words.split()
+
+
+def test_a_floor_is_the_work_at_the_peak(bundle_folder: Path) -> None:
+    models = compare.contenders([bundle_folder], [OWN, 8])
+    found = compare.compare(models, [1], quick(2, 1), with_floor=True)
+    assert found.floor is not None and found.floor.bandwidth > 1e8
+    assert 1e8 < found.floor.fp32[1] < 1e13 and found.floor.int8[1] > 1e8
+    for one in found.costs[models[0].name].latencies:
+        length = one.length or round(one.pieces or 0)
+        assert one.macs == sum(macs.count(models[0].path, length).values())
+        assert one.floor_ms == pytest.approx(1e3 * one.macs / found.floor.fp32[1])
+    assert compare.document(models, found)["floor"]["fp32"][1] == found.floor.fp32[1]
+
+
+def test_products_of_the_peak_are_right(tmp_path: Path) -> None:
+    """Eight bits against float32 on the same product: what is timed is what it says."""
+    rows = np.arange(floor.ROWS * floor.INNER).reshape(floor.ROWS, floor.INNER) % 251
+    draw = np.random.default_rng(0)
+    weight = draw.integers(-128, 128, (floor.INNER, floor.COLUMNS)).astype(np.int8)
+    (tmp_path / "peak.onnx").write_bytes(floor._product(floor.UINT8))
+    runner = runtimes.open_model(tmp_path / "peak.onnx", "onnxruntime", 1)
+    assert float(runner.run({"x": rows})) == float((rows.astype(np.float64) @ weight.astype(np.float64)).max())

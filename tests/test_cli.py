@@ -102,6 +102,7 @@ def test_bench_two_bundles_and_all_artefacts(bundle_folder: Path, tmp_path: Path
         and "p50 ms" in shown.out
         and "texts a second" in shown.out
         and "in one session" in shown.out
+        and "GMAC/s" in shown.out
     )
     assert all(line.startswith("attar: a noisy run: ") for line in shown.err.splitlines())
 

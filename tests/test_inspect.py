@@ -12,6 +12,7 @@ from attar.benchmarks.graphs import Graph, Node
 from attar.benchmarks.inspection import shares
 from attar.benchmarks.parts import Resolver, part_of
 from attar.errors import AttarError
+from attar.export import ort_format
 from attar.export.onnx import export_fp32
 from attar.export.sizes import count_parameters
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +39,14 @@ def int8_file(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     path = tmp_path_factory.mktemp("int8") / "model-int8.onnx"
     quantize_dynamic(onnx_file, path, weight_type=QuantType.QUInt8)
+    return path
+
+
+@pytest.fixture(scope="session")
+def int8_ort_file(int8_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ONNX Runtime writes its own fused products into this format."""
+    path = tmp_path_factory.mktemp("ort") / "model-int8.ort"
+    ort_format.convert(int8_file, path)
     return path
 
 
@@ -222,7 +231,7 @@ def counted_by_torch(folder: Path, length: int, head: str = "sequence") -> int:
     return int(counter.get_total_flops()) // 2
 
 
-@pytest.mark.parametrize("kind", ["onnx_file", "ort_file", "int8_file"])
+@pytest.mark.parametrize("kind", ["onnx_file", "ort_file", "int8_file", "int8_ort_file"])
 @pytest.mark.parametrize("length", [1, 7, 16])
 def test_macs_are_those_that_pytorch_does(
     kind: str, length: int, teacher: Path, request: pytest.FixtureRequest
