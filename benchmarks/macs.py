@@ -16,15 +16,8 @@ from . import graphs
 from .graphs import Constant, Graph, Node
 from .parts import Resolver
 
-WEIGHTED = {
-    "MatMul",
-    "Gemm",
-    "MatMulInteger",
-    "MatMulNBits",
-    "DynamicQuantizeMatMul",
-    "FULLY_CONNECTED",
-    "BATCH_MATMUL",
-}
+FUSED = {"FusedMatMul", "FusedGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}  # ONNX Runtime's own, in .ort
+WEIGHTED = {"MatMul", "Gemm", "MatMulInteger", "MatMulNBits", "FULLY_CONNECTED", "BATCH_MATMUL"} | FUSED
 VIEWS = {"DequantizeLinear", "QuantizeLinear", "Transpose", "Cast", "Reshape", "Identity", "DEQUANTIZE", "TRANSPOSE"}
 ROWS_FIRST = {"FULLY_CONNECTED", "MatMulNBits", "Gemm"}  # the weight's first dimension is what comes out
 HEAD = "head"
@@ -61,7 +54,7 @@ class _Weights:
         return max(found, key=lambda constant: constant.elements, default=None)
 
     def width(self, node: Node) -> int:
-        """Width of queries, keys or values that a product of activations comes from: the nearest projection behind it."""
+        """Width of the queries, keys or values that a product without a weight comes from."""
         front, seen = list(node.inputs), set(node.inputs)
         while front:
             maker = self.makers.get(front.pop(0))
