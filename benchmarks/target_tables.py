@@ -25,26 +25,29 @@ def site(found: Site) -> Iterator[Table | str]:
         yield from latencies(compare.rows(timed), found.reference or "")
         yield costs(timed, {one.name: (one.bytes, one.gzipped) for one in found.models})
     if any(one.outputs for one in found.models):
-        yield answered(found.models, f"{found.target}: answers")
+        yield answered(found.models, f"{found.target}: error and agreement on golden examples")
 
 
 def counted(found: Sequence[Placed], title: str) -> Table:
     """Executed instructions of each model at each length, by class, in millions."""
     made = table(
-        "model", ">len", ">all", ">load,store", ">int dot", ">int mul", ">fp mul", ">vector", ">branch",
+        "model", ">len", ">all", ">ld/st", ">dot", ">int", ">float", ">vector", ">branch",
         title=escape(title),
     )  # fmt: skip
+    made.columns[0].overflow = "fold"  # a name is never cut
+    made.collapse_padding = True
     for name, one in ((model.name, one) for model in found for one in model.instructions):
         parts = (one.executed, one.memory, one.dot, one.integer, one.floating, one.vector, one.branch)
-        made.add_row(escape(name), str(one.length), *(f"{part / 1e6:.2f}" for part in parts))
+        made.add_row(escape(name), str(one.length), *(f"{part / 1e6:.1f}" for part in parts))
     return made
 
 
 def answered(found: Sequence[Placed], title: str) -> Table:
     """Golden error, agreement and scores of each model."""
     metrics = list(dict.fromkeys(name for one in found if one.outputs for name in one.outputs.scores))
-    headings = [">golden error", ">allowed", ">same answer", *(f">{name}" for name in metrics)]
+    headings = [">error", ">allowed", ">same", *(f">{name}" for name in metrics)]
     made = table("model", *headings, *([">rows"] if metrics else []), title=escape(title))
+    made.columns[0].overflow = "fold"
     for one in found:
         if answers := one.outputs:
             whole = answers.golden_error <= answers.golden_tolerance
