@@ -20,7 +20,8 @@ from ..export import bundle as bundles
 from ..export import golden
 from ..export import manifest as manifests
 from ..export.manifest import Artefact, Manifest
-from ..export.predict import select
+from ..export.predict import for_processor, select
+from ..export.processors import Processor, kind_here
 from ..export.runtimes import Arrays
 from ..files import inside
 from ..tasks.encoding import Features
@@ -32,17 +33,27 @@ from .intervals import half_width
 from .latency import OWN, Contender, Failure, Progress
 from .protocol import Protocol
 from .record import Cost, Latency, Throughput
+from .targets.host import HERE, Host
 
 USUAL = (16, 64)
 VAGUE = 0.05  # half of an interval, as a share: a figure that is known worse is told
 
 
-def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, every: bool = False) -> list[Contender]:
-    """The artefacts that take part, with their inputs; by default texts at their own lengths, and 16 and 64 pieces."""
+def contenders(
+    folders: Sequence[Path],
+    lengths: Sequence[int] | None = None,
+    every: bool = False,
+    host: Host = HERE,
+    kind: Processor | None = None,
+) -> list[Contender]:
+    """The artefacts that take part, with their inputs; by default texts at their own lengths, and 16 and 64 pieces.
+
+    `host` runs them, and `kind` is that of its processor, this machine's where not given.
+    """
     cards = [manifests.load(folder) for folder in folders]
     if language := next((folder for folder, card in zip(folders, cards, strict=True) if card.task.head == "lm"), None):
         raise UsageError("the latency of a language model is not measured", where=str(language))
-    parts = [_taking_part(card, every) for card in cards]
+    parts = [_taking_part(card, every, kind or kind_here()) for card in cards]
     asked = bool(lengths)
     if not lengths:
         longest = min(card.tokenizer.max_length for card in cards)
@@ -61,7 +72,9 @@ def contenders(folders: Sequence[Path], lengths: Sequence[int] | None = None, ev
             fitting = [n for n in lengths if n <= (artefact.length or card.tokenizer.max_length)]
             given = {length: _queries(texts, card, artefact, length) for length in fitting}
             whole = card.task.head in ("tokens", "span")
-            found.append(Contender(name, path, artefact.runtime, artefact.length, given, artefact.precision, whole))
+            found.append(
+                Contender(name, path, artefact.runtime, artefact.length, given, host, folder, artefact.precision, whole)
+            )
     if not any(one.able(length, {}) for one in found for length in lengths):
         own = ", ".join(sorted({str(one.length) for one in found}))
         raise UsageError("no model can run these lengths", where="--length", fix=f"known: {own}")
@@ -85,16 +98,16 @@ def waiting(folders: Sequence[Path], models: Sequence[Contender]) -> list[throug
     for folder in folders:
         texts, pad_id = sequences(folder), manifests.load(folder).tokenizer.pad_id
         for model in models:
-            if model.path.resolve().parent == folder.resolve():
+            if model.bundle == folder:
                 found.append(throughput.Queue(model.name, model.path, model.runtime, texts, pad_id, model.length))
     return found
 
 
-def _taking_part(card: Manifest, every: bool) -> list[tuple[str, Artefact]]:
+def _taking_part(card: Manifest, every: bool, kind: Processor | None) -> list[tuple[str, Artefact]]:
     """Artefacts with names that differ."""
     if every:
         return list(zip(bundles.titles(card.artefacts), card.artefacts, strict=True))
-    artefact = select(card)
+    artefact = select(card, for_processor(card, kind))
     return [(artefact.file, artefact)]
 
 
@@ -110,7 +123,11 @@ class Comparison:
 
     def warnings(self) -> list[str]:
         """Why figures should be doubted; nothing for a quiet run."""
-        found = self.conditions.problems()
+        return [*self.conditions.problems(), *self.vague()]
+
+    def vague(self) -> list[str]:
+        """The figures that are not known well."""
+        found = []
         for name, one in rows(self.costs):
             worst = max(half_width(one.p50_interval), half_width(one.ratio_interval))
             if worst > VAGUE:
@@ -169,7 +186,8 @@ def _cost(model: Contender, times: list[Latency], rates: list[Throughput], faile
     """Load time and memory beside what was timed, at the shortest length."""
     assert model.queries is not None
     try:
-        once = cost.measure(model.path, model.runtime, model.queries[min(one.length for one in times)][0])
+        shortest = model.queries[min(one.length for one in times)][0]
+        once = cost.measure(model.path, model.runtime, shortest, host=model.host)
     except AttarError as error:
         failed(AttarError(error.what, where=model.name, fix=error.fix).line())
         once = Cost()

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from ..export.runtimes import Arrays
 from .record import Cost
+from .targets.host import HERE, Host
 from .worker import Worker
 
 
-def measure(path: Path, runtime: str, arrays: Arrays, threads: int = 1, repeats: int = 3) -> Cost:
+def measure(path: Path, runtime: str, arrays: Arrays, threads: int = 1, repeats: int = 3, host: Host = HERE) -> Cost:
     """Medians over `repeats` fresh processes; `arrays` of shape (1, length) is the first inference."""
     found: list[dict[str, float]] = []
     for _ in range(repeats):
-        with Worker(path, runtime) as worker:
+        with Worker(path, runtime, host) as worker:
             worker.keep([arrays])
             found.append(worker.cost(threads))
     return Cost(

@@ -77,7 +77,7 @@ def measure(threads: Sequence[int]) -> Floor:
                     worker.load(count)
                     least = min(worker.time(0) for _ in range(REPEATS))
                     found.setdefault(kind, {})[count] = ROWS * INNER * COLUMNS / (least / 1e9)
-    return Floor(**found, bandwidth=_bandwidth())  # type: ignore[arg-type]
+    return Floor(fp32=found["fp32"], int8=found["int8"], bandwidth=_bandwidth())
 
 
 def _product(kind: int) -> bytes:

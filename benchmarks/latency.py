@@ -26,6 +26,7 @@ from ..tasks.encoding import Features, collate
 from .intervals import centre, interval
 from .protocol import Protocol
 from .record import Latency
+from .targets.host import HERE, Host
 from .worker import Worker
 
 OWN = 0  # in the place of a length: each sequence at its own
@@ -44,6 +45,8 @@ class Contender:
     runtime: str
     length: int | None = None  # the only length it can run; None: any
     queries: Queries | None = None  # its own inputs, where its tokenizer is not that of the others
+    host: Host = HERE  # where it runs
+    bundle: Path | None = None  # the folder it is a file of
     precision: str = "fp32"
     whole: bool = False  # its head reads every piece
 
@@ -102,7 +105,7 @@ def measure(
     for session in range(protocol.sessions):
         with ExitStack() as stack:
             run.alive = {
-                c.name: (c, stack.enter_context(Worker(c.path, c.runtime)))
+                c.name: (c, stack.enter_context(Worker(c.path, c.runtime, c.host)))
                 for c in contenders
                 if c.name not in run.lost
             }

@@ -63,6 +63,60 @@ class Cost(Entry):
     throughputs: list[Throughput] = []
 
 
+class Instructions(Entry):
+    """Instructions that one inference executes on an emulated ARM processor: counted, no time, and no cycles.
+
+    The classes other than `executed` share no instruction; what belongs to none of them is counted in `executed` alone.
+    """
+
+    length: int
+    repeats: int  # inferences that were counted; these are the figures of the one with the fewest
+    executed: int  # all of them
+    memory: int  # loads and stores
+    dot: int  # integer dot products and matrix products: sdot, udot and their like, 16 or 32 products each
+    integer: int  # other integer vector products: smlal, mla, smull, …
+    floating: int  # products of floats, fmla, fmul, fmadd, …
+    vector: int  # other vector and float instructions
+    branch: int
+
+
+class Outputs(Entry):
+    """What a model file answers on a target, compared with PyTorch."""
+
+    golden_error: float  # largest |logit - PyTorch logit| on the golden examples
+    golden_tolerance: float  # the largest error that is allowed
+    golden_agreement: float  # share of golden examples with the same answer
+    scores: dict[str, float] = {}  # metric -> value on the rows that were scored there
+    rows: int = 0  # that were scored
+
+
+class Placed(Entry):
+    """A model file on one target."""
+
+    name: str
+    runtime: str
+    length: int | None = None  # the only length it can run
+    bytes: int
+    gzipped: int
+    instructions: list[Instructions] = []  # where the target is emulated
+    cost: Cost | None = None  # where it is a real machine
+    outputs: Outputs | None = None
+
+
+class Site(Entry):
+    """One target, and what was measured there."""
+
+    target: str  # "local", "arm:cortex-a76", "ssh://…", "adb:…"
+    measures: Literal["time", "instructions"]
+    machine: dict[str, Any] = {}  # as the target describes itself: processor, features, versions, …
+    reference: str | None = None  # the model that ratios of time refer to
+    models: list[Placed] = []
+    protocol: dict[str, Any] = {}  # of times: the least number of queries, seconds, sessions
+    conditions: dict[str, Any] = {}  # how quiet this machine was, where it is the target
+    warnings: list[str] = []  # why figures should be doubted
+    problems: list[str] = []  # what failed, one line each
+
+
 class Sensitivity(Entry):
     """What 4 bits do to one matrix of a model, measured alone."""
 
@@ -208,6 +262,7 @@ class Run(Entry):
     shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
     layer_times: dict[str, Rows] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
     checks: list[Check] = []
+    targets: list[Site] = []  # other machines, and emulated ones, that run its files
     search: Search | None = None  # how its student was found, where it was searched for
     limits: list[Limit] = []
     choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget

@@ -2,6 +2,7 @@
 
 - Why a process for each model: an old runtime may abort on a file it cannot read, and two runtimes in one
   process share thread pools and allocators. A model that dies takes no other along; its last words are kept.
+- The process may be on another machine, or emulated: a host says how it is started; see `targets`.
 - Time is taken inside the child, around the inference alone; the pipe carries JSON lines.
 - The garbage collector is off while a model answers.
 - After each timed inference the child waits until its own threads rest (`settle`). Runtimes let their threads
@@ -33,6 +34,8 @@ import numpy.typing as npt
 from ..errors import AttarError
 from ..export import runtimes
 from ..export.runtimes import Arrays, Runner
+from . import machine
+from .targets.host import HERE, Host
 
 REST_S, REST_LIMIT_S = 0.0005, 0.05  # how long the child looks at its own processor time, and gives up after
 LIBRARIES = {
@@ -43,17 +46,17 @@ LIBRARIES = {
 
 
 class Worker:
-    """A child process that holds one model; a context manager."""
+    """A child process that holds one model, on this machine or on another host; a context manager."""
 
-    def __init__(self, path: Path, runtime: str) -> None:
-        self.path, self.runtime = path.resolve(), runtime
+    def __init__(self, path: Path, runtime: str, host: Host = HERE) -> None:
+        self.path, self.runtime, self.host = path, runtime, host
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._child = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            list(host.command()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a file of the current folder shadows no library
+            env=dict(host.environment()),
         )
 
     def __enter__(self) -> Worker:
@@ -70,7 +73,7 @@ class Worker:
 
     def load(self, threads: int) -> None:
         """Load the model anew with so many threads."""
-        self._ask("load", path=str(self.path), runtime=self.runtime, threads=threads)
+        self._ask("load", path=self.host.path(self.path), runtime=self.runtime, threads=threads)
 
     def keep(self, queries: Iterable[Arrays]) -> None:
         """Hand over the inputs that `time` runs, so that no timed call waits for the pipe."""
@@ -80,9 +83,21 @@ class Worker:
         """Nanoseconds of one inference of the kept inputs number `index` (modulo their count)."""
         return int(self._ask("time", index=index))
 
+    def answer(self, index: int) -> npt.NDArray[np.float32]:
+        """What the model answers to the kept inputs number `index`, as a runner gives it."""
+        return np.asarray(self._ask("answer", index=index), np.float32)
+
+    def between_marks(self, index: int, repeats: int) -> None:
+        """So many inferences of the kept inputs, each between two calls of `getppid`, which an emulator can see."""
+        self._ask("between_marks", index=index, repeats=repeats)
+
+    def describe(self) -> dict[str, Any]:
+        """The machine that the child runs on; see `machine.describe`."""
+        return dict(self._ask("describe"))
+
     def cost(self, threads: int) -> dict[str, float]:
         """`load_s`, `first_ms`, `peak_memory` (bytes) of this process, fresh but for the inputs it keeps."""
-        found = self._ask("cost", path=str(self.path), runtime=self.runtime, threads=threads)
+        found = self._ask("cost", path=self.host.path(self.path), runtime=self.runtime, threads=threads)
         return {name: float(value) for name, value in found.items()}
 
     def _ask(self, do: str, **words: Any) -> Any:
@@ -103,11 +118,20 @@ class Worker:
     def _last_words(self) -> str:
         """Why the child is gone: the signal, and the last line it wrote."""
         code = self._child.wait()
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        if lost := self.host.ended(code):
+            return f"{lost}{self._said()}"
+        number = -code if code < 0 else code - 128  # of the signal; a shell gives 128 and it
+        how = (
+            f"was killed by {signal.Signals(number).name}"
+            if number in set(signal.Signals)
+            else f"ended with code {code}"
+        )
+        return f"{self.runtime} {how}{self._said()}"
+
+    def _said(self) -> str:
         self._stderr.seek(0)
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
-        said = f": {lines[-1].strip()[:200]}" if lines else ""
-        return f"{self.runtime} {how}{said}"
+        return f": {lines[-1].strip()[:200]}" if lines else ""
 
 
 class _Child:
@@ -133,6 +157,24 @@ class _Child:
         gc.enable()
         settle()
         return spent
+
+    def answer(self, index: int) -> list[Any]:
+        answer: list[Any] = self.runner.run(self.queries[index]).tolist()
+        return answer
+
+    def between_marks(self, index: int, repeats: int) -> None:
+        arrays = self.queries[index]
+        gc.collect()
+        gc.disable()
+        for _ in range(repeats):
+            os.getppid()
+            self.runner.run(arrays)
+            os.getppid()
+        gc.enable()
+
+    def describe(self) -> dict[str, Any]:
+        named = {name: machine.version(name) for name in ("numpy", *runtimes.DISTRIBUTIONS.values())}
+        return machine.describe() | {"versions": {name: found for name, found in named.items() if found}}
 
     def cost(self, path: str, runtime: str, threads: int) -> dict[str, float]:
         importlib.import_module(runtimes.REGISTRY[runtime], runtimes.__name__)

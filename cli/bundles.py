@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from ..errors import FAILED, AttarError, UsageError
 from .common import Count, Flag, Lengths, Numbers, Paths, app, fail, print_json
+
+if TYPE_CHECKING:  # a command loads only what it does
+    from ..benchmarks.protocol import Protocol
 
 
 @app.command
@@ -137,10 +141,16 @@ def bench(
     offline: Flag = False,
     floor: Flag = False,
     all: Flag = False,
+    targets: Annotated[list[str], Parameter(name="--target", negative="", show_default=False)] = [],  # noqa: B006
+    score: Annotated[Path | None, Parameter(show_default=False)] = None,
+    rows: Annotated[Count | None, Parameter(show_default=False)] = None,
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
     """Time models in turns, and measure what loading them costs; the first is the reference.
+
+    With a target the models are measured there, and their answers are compared with the golden examples.
+    An emulated ARM processor gives counted instructions, which are no time.
 
     Args:
         bundles: folders of bundles; each takes part with its default artefact
@@ -151,12 +161,22 @@ def bench(
         offline: measure throughput too, in batches of 1, 8 and 32
         floor: measure this machine's peak too, and show how much of it each model reaches
         all: take every artefact of the bundles
+        targets: where: local, arm:cortex-a76, ssh://user@host, adb:SERIAL; as often as there are
+        score: a run whose dev rows are scored on every target too
+        rows: at most so many of them, evenly spread
         json: print one JSON document
         quiet: show no progress
     """
     from ..benchmarks import compare, protocol, terminal
 
     plan = protocol.quick(queries or 100) if quick else protocol.Protocol(queries or protocol.Protocol.queries)
+    if rows and not score:
+        raise UsageError("--rows goes with --score", where="attar bench")
+    if targets or score:
+        if offline or floor:
+            name = "--offline" if offline else "--floor"
+            raise UsageError(f"{name} measures this machine, and goes with no --target", where="attar bench")
+        return _on_targets(bundles, length, threads, plan, all, targets, score, rows, json, quiet)
     models = compare.contenders(bundles, length, every=all)
     queues = compare.waiting(bundles, models) if offline else ()
     with terminal.progress(quiet or json) as moved:
@@ -171,3 +191,56 @@ def bench(
     for warning in found.warnings():
         fail(f"a noisy run: {warning}", 0)
     return FAILED if found.problems else 0
+
+
+def _on_targets(
+    bundles: list[Path],
+    length: tuple[int, ...],
+    threads: tuple[int, ...],
+    protocol: Protocol,
+    every: bool,
+    words: list[str],
+    score: Path | None,
+    rows: int | None,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Measure on each target in turn and print what was found there as soon as it is."""
+    from ..benchmarks import outputs, sites, target_tables, targets, terminal
+
+    asked = targets.parse(words or ["local"])
+    plan = sites.Plan(bundles, length, threads, protocol, every, outputs.rows_of(score, rows) if score else None)
+    found = []
+    for target in asked:
+        with terminal.progress(quiet or json) as moved:
+            site = sites.measure(target, plan, moved)
+        found.append(site)
+        if not json:
+            terminal.show(*target_tables.site(site))
+        for problem in site.problems:
+            fail(problem, FAILED)
+        for warning in site.warnings:
+            fail(f"a noisy run: {site.target}: {warning}", 0)
+    if json:
+        print_json({"targets": [site.model_dump() for site in found]})
+    return FAILED if any(site.problems for site in found) else 0
+
+
+@app.command
+def arm_setup(*, json: Flag = False, quiet: Flag = False) -> int:
+    """Fetch what `attar bench --target arm:…` needs from Debian and PyPI, without root, into one folder.
+
+    The folder is ~/.cache/attar/arm, or $ATTAR_ARM; about 110 MB are fetched, and 400 MB are on disk.
+
+    Args:
+        json: print one JSON document
+        quiet: do not say what is fetched
+    """
+    from ..benchmarks.targets import arm, arm_setup
+
+    folder = arm.home()
+    found = arm_setup.make(folder, lambda line: None if quiet else print(line, file=sys.stderr))
+    if json:
+        return print_json({"folder": str(folder), **found})
+    print(folder)
+    return 0

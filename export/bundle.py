@@ -29,8 +29,7 @@ from .golden import Golden
 from .golden_text import GoldenText
 from .manifest import Artefact, FileCard, Manifest
 from .processors import kind_here
-
-DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+from .runtimes import DISTRIBUTIONS
 
 
 def installed(runtime: str) -> str | None:

@@ -27,7 +27,8 @@ from ..benchmarks import assembly, front, machine, record, report
 from ..benchmarks.record import Search, Trial
 from ..context import Context, Progress
 from ..errors import AttarError, DiskFullError, UsageError
-from ..export.bundle import DISTRIBUTIONS, installed
+from ..export.bundle import installed
+from ..export.runtimes import DISTRIBUTIONS
 from ..files import locked, value_digest, write_bytes
 from ..processes import launched
 from ..recipe import Recipe

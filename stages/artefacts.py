@@ -55,8 +55,9 @@ def _calibration(context: Context) -> list[Features]:
 
 def _verify_inputs(context: Context) -> Any:
     """The runtimes are inputs: one that was missing or of another version may judge otherwise."""
-    from ..export.bundle import DISTRIBUTIONS, installed
+    from ..export.bundle import installed
     from ..export.processors import kind_here
+    from ..export.runtimes import DISTRIBUTIONS
 
     spec, runtimes = context.recipe.export, {name: installed(name) for name in DISTRIBUTIONS}
     kind = {"processor": kind_here()} if "dot-product" in spec.processors else {}

@@ -23,6 +23,7 @@ REGISTRY = {
     "litert": ".litert",
     "tflite-runtime": ".tflite",
 }
+DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
 
 
 class Runner(Protocol):

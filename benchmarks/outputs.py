@@ -1,0 +1,112 @@
+"""What a bundle's model answers on a target: golden error, agreement, and the task's own score there.
+
+- Texts become pieces here, by the bundle's tokenizer; the target runs the model, one sequence at a time.
+- Rows are scored as the run scored them: read by its recipe, compared by its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import recipe_file
+from ..errors import AttarError, UsageError
+from ..export import answers, golden, parity
+from ..export import manifest as manifests
+from ..export.manifest import Artefact, Manifest
+from ..export.runtimes import unpadded
+from ..files import inside
+from ..tasks import data, kinds
+from ..tasks.encoding import Encoder, Features, collate
+from ..tasks.task import Task
+from .latency import Contender
+from .record import Outputs
+from .worker import Worker
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows with their task, to be scored."""
+
+    task: Task
+    rows: list[Any]
+
+
+def rows_of(run: Path, limit: int | None = None, settings: Sequence[str] = ()) -> Rows:
+    """The dev rows of a run folder or a recipe, or `limit` of them, evenly spread.
+
+    Raises `AttarError` where there is no recipe, or where its files are not at their places.
+    """
+    path = run / "recipe.yaml" if run.is_dir() else run
+    if not path.is_file():
+        raise UsageError("neither a run folder nor a recipe", where=str(run), fix="name runs/NAME")
+    recipe = recipe_file.load(path, settings)
+    found = data.load(recipe.task, recipe.seed)
+    task = kinds.KINDS[recipe.task.kind].build(recipe.task, found.train, found.labels)
+    count = min(limit or len(found.dev), len(found.dev))
+    places = sorted({int(place) for place in np.linspace(0, len(found.dev) - 1, count)})
+    return Rows(task, [found.dev[place] for place in places])
+
+
+def measure(model: Contender, rows: Rows | None = None) -> Outputs:
+    """Golden examples, and the rows, answered on the model's host. Raises `AttarError` where it fails there."""
+    assert model.bundle is not None, "a contender of a bundle"
+    card = manifests.load(model.bundle)
+    folder = model.bundle
+    served = [one for one in card.artefacts if one.runtime == model.runtime]
+    artefact = next(one for one in served if inside(folder, one.file) == model.path.resolve())
+    with Worker(model.path, model.runtime, model.host) as worker:
+        worker.load(threads=1)
+        found = _golden(worker, folder, card, artefact)
+        if rows is not None:
+            found = found.model_copy(update=_scored(worker, folder, card, artefact, rows))
+    return found
+
+
+def _golden(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact) -> Outputs:
+    examples = [one for one in golden.read(inside(bundle, card.golden), golden.Golden) if one.fits(artefact.length)]
+    if not examples:
+        raise AttarError(f"no golden text fits length {artefact.length}", where=artefact.file)
+    fed = [one for example in examples for one in example.sequences]
+    found = _logits(worker, [one.features for one in fed], card, artefact)
+    wanted = [one.answer for one in fed]
+    error = float(np.max([np.abs(one - other).max() for one, other in zip(found, wanted, strict=True)]))
+    encoder, form = _encoder(bundle, card), answers.form(card.task)
+    posed = [form.pose(example.asked, encoder) for example in examples]
+    tolerance = artefact.golden_tolerance
+    same = parity.agreement(answers.said(posed, found), answers.said(posed, wanted), tolerance)
+    return Outputs(golden_error=error, golden_tolerance=tolerance, golden_agreement=same)
+
+
+def _scored(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact, rows: Rows) -> dict[str, Any]:
+    if rows.task.kind != card.task.kind or set(rows.task.labels) != set(card.task.labels):
+        fix = "name the run that the bundle is of"
+        raise AttarError("these rows are of another task than the model", where=str(bundle), fix=fix)
+    rows.task.follow(card.task.labels)
+    encoded = rows.task.encode(rows.rows, _encoder(bundle, card, artefact.length))
+    found = _logits(worker, encoded.features, card, artefact)
+    return {"scores": rows.task.score(found, encoded), "rows": len(rows.rows)}
+
+
+def _encoder(bundle: Path, card: Manifest, length: int | None = None) -> Encoder:
+    width = min(card.tokenizer.max_length, length or card.tokenizer.max_length)
+    return Encoder(inside(bundle, card.tokenizer.file), width)
+
+
+def _logits(worker: Worker, features: Sequence[Features], card: Manifest, artefact: Artefact) -> list[Logits]:
+    """The logits of every sequence; a shape that is not the task's is an error."""
+    worker.keep([collate([row], card.tokenizer.pad_id, artefact.length) for row in features])
+    found = []
+    for number, row in enumerate(features):
+        logits, wanted = unpadded(worker.answer(number), len(row.input_ids)), card.task.shape(len(row.input_ids))
+        if logits.shape != wanted:
+            raise AttarError(f"answers of shape {logits.shape}, and the task has {wanted}", where=artefact.file)
+        found.append(logits)
+    return found
