@@ -37,20 +37,17 @@ def svg() -> str:
 
 def png(size: int, maskable: bool = False) -> bytes:
     """The icon with `size` pixels a side; transparent round corners, none where it is `maskable`."""
-    steps = (np.arange(size * FINE) + 0.5) / (size * FINE)
+    steps = (np.arange(size * FINE, dtype=np.float32) + 0.5) / (size * FINE)
     x, y = np.meshgrid(steps, steps)
     back = np.ones_like(x, bool) if maskable else _rounded(x, y, 0.22)
     if maskable:  # smaller, in the middle
         x, y = (x - 0.5) / 0.8 + 0.5, (y - 0.5) / 0.8 + 0.5
-    drop = _drop(x, y)
     shine = np.hypot(x - SHINE[0][0], y - SHINE[0][1]) < SHINE[1]
-    colours = np.zeros((*x.shape, 4))
-    for where, colour in ((back, DEEP), (drop, ROSE), (shine, LIGHT)):
-        colours[where] = (*colour, 255)
-    weights = colours[..., 3:] / 255
-    cells = (np.concatenate([colours[..., :3] * weights, weights], -1)).reshape(size, FINE, size, FINE, 4).mean((1, 3))
-    opaque = np.maximum(cells[..., 3:], 1e-9)
-    return _encode(np.concatenate([cells[..., :3] / opaque, cells[..., 3:] * 255], -1).round().astype(np.uint8))
+    # Each lies within the one before: a pixel's colour is the mean of what is seen of them.
+    parts = [one.reshape(size, FINE, size, FINE).mean((1, 3)) for one in (back, _drop(x, y), shine)]
+    seen = np.stack([parts[0] - parts[1], parts[1] - parts[2], parts[2]], -1)
+    colours = seen @ np.array([DEEP, ROSE, LIGHT]) / np.maximum(parts[0], 1e-9)[..., None]
+    return _encode(np.concatenate([colours, 255 * parts[0][..., None]], -1).round().astype(np.uint8))
 
 
 def _tangents() -> tuple[tuple[float, float], tuple[float, float]]:
@@ -61,7 +58,7 @@ def _tangents() -> tuple[tuple[float, float], tuple[float, float]]:
     return (CENTRE[0] - dx, CENTRE[1] - dy), (CENTRE[0] + dx, CENTRE[1] - dy)
 
 
-def _drop(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _drop(x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Which points are in the circle, or between the tip and its tangents."""
     (_, touch), (right, _) = _tangents()
     slope = (right - TIP[0]) / (touch - TIP[1])
@@ -70,7 +67,7 @@ def _drop(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray
     return found
 
 
-def _rounded(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
+def _rounded(x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], radius: float) -> npt.NDArray[np.bool_]:
     """Which points of the square are within its rounded corners."""
     away = np.maximum(np.abs(np.stack([x, y]) - 0.5) - (0.5 - radius), 0)
     found: npt.NDArray[np.bool_] = np.hypot(*away) < radius

@@ -53,14 +53,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         if self.headers.get("Host", "") not in self.server.names:
-            return self._refuse(http.HTTPStatus.MISDIRECTED_REQUEST, "this server answers for its own address alone")
+            self._refuse(http.HTTPStatus.MISDIRECTED_REQUEST, "this server answers for its own address alone")
+            return
         file = self.server.files.get(unquote(urlsplit(self.path).path))
         try:
             content = file.read_bytes() if file else None
         except OSError:
             content = None
         if file is None or content is None:
-            return self._refuse(http.HTTPStatus.NOT_FOUND, "the site has no such file")
+            self._refuse(http.HTTPStatus.NOT_FOUND, "the site has no such file")
+            return
         self._send(http.HTTPStatus.OK, KINDS.get(file.suffix, "application/octet-stream"), content, body)
 
     def _refuse(self, status: http.HTTPStatus, words: str) -> None:

@@ -45,8 +45,9 @@ function notice(key, words, ...buttons) {
   find("notices").replaceChildren(...[...notices.values()].map((draw) => draw()));
 }
 
-/** Say in a sentence what went wrong and what to do. */
+/** Say in a sentence what went wrong and what to do; null takes the sentence away. */
 function tell(error, fatal = false) {
+  if (!error) return notices.has("error") && notice("error");
   const { code, detail } = told(error);
   const words = () => ctx.say(`error_${code}`, { detail });
   notice("error", words, fatal ? ["reload", () => location.reload()] : ["dismiss", () => notice("error")]);

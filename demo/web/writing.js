@@ -62,7 +62,7 @@ export class Writer {
     const order = shares.map((_, piece) => piece).sort((a, b) => shares[b] - shares[a]);
     for (const piece of order.slice(0, 4 * count)) {
       const said = piece === this.card.end_id ? "" : this.encoder.decode([piece]);
-      if (said.trim() && !said.includes("\ufffd")) found.push([said, shares[piece]]);
+      if (/[\p{L}\p{N}\p{P}\p{S}]/u.test(said) && !said.includes("\ufffd")) found.push([said, shares[piece]]);
       if (found.length === count) break;
     }
     return found;

@@ -24,7 +24,9 @@ export function live(ctx, read, draw, job = "answer") {
     if (!words) return draw(null);
     try {
       const found = await ctx.engine.call(job, job === "answer" ? { asked: words } : words);
-      if (found && mine === turn) draw(found);
+      if (!found || mine !== turn) return;
+      ctx.tell(null);
+      draw(found);
     } catch (error) {
       if (mine === turn) {
         draw(null);
