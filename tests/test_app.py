@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import threading
@@ -436,17 +435,3 @@ def test_it_can_be_installed_and_its_policy_is_strict(browser: Any, sites: Any) 
             == "refused"
         )
         assert not [one for one in app.asked if not one.startswith(app.url)]
-
-
-def test_the_words_are_there_in_both_languages() -> None:
-    if not shutil.which("node"):
-        pytest.skip("node is not here")
-    import subprocess
-
-    code = "import {LANGUAGES} from './words.js'; console.log(JSON.stringify(LANGUAGES))"
-    words = ["node", "--experimental-default-type=module", "--input-type=module", "-e", code]
-    done = subprocess.run(words, cwd=site.WEB, capture_output=True, text=True, env=os.environ, check=True)
-    english, korean = json.loads(done.stdout).values()
-    assert set(english) == set(korean)
-    places = {key: sorted(part.split("}")[0] for part in text.split("{")[1:]) for key, text in english.items()}
-    assert places == {key: sorted(part.split("}")[0] for part in korean[key].split("{")[1:]) for key in english}
