@@ -6,7 +6,7 @@ The page writes it (`web/screens/measure.js`, `web/measuring.js`, `web/golden.js
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
@@ -84,8 +84,3 @@ class Phone(Entry):
 def load(path: Path) -> Phone:
     """Read a saved result."""
     return read_document(Phone, path, "result of the phone app")
-
-
-def document() -> dict[str, Any]:
-    """The JSON schema of a result."""
-    return Phone.model_json_schema()
