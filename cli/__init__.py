@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import cyclopts
 
 from ..errors import FAILED, USAGE, AttarError
-from . import about, bundles, models, roads  # noqa: F401 - importing them adds their commands
+from . import about, apps, bundles, models, roads  # noqa: F401 - importing them adds their commands
 from .common import app, fail
 
 __all__ = ["app", "main"]

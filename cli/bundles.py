@@ -31,6 +31,8 @@ def predict(
     temperature: float | None = None,
     top_k: Count | None = None,
     seed: int = 0,
+    serve: Flag = False,
+    port: int = 8000,
     json: Flag = False,
 ) -> int:
     """Answer a text, a pair of texts, or a question with its context or its candidates, with a bundle's model.
@@ -50,8 +52,12 @@ def predict(
         temperature: logits are divided by it before a piece is drawn
         top_k: draw from so many of the likeliest pieces
         seed: of the draw
+        serve: show the bundle's phone app on this machine's own address, until it is interrupted
+        port: of that address, a free one for 0
         json: print one JSON document
     """
+    if serve:
+        return _serve(bundle, artefact, port, (text, file, pair, candidates or None))
     from ..benchmarks import terminal, wording
     from ..export import manifest
     from ..export.answers import Asked
@@ -77,6 +83,22 @@ def predict(
         return print_json(documents if text is None else documents[0])
     for answer in answers:
         terminal.show(*wording.answer(answer, detailed=text is not None))
+    return 0
+
+
+def _serve(bundle: Path, artefact: str | None, port: int, words: tuple[object, ...]) -> int:
+    """Show the phone app in a browser of this machine."""
+    import tempfile
+
+    from ..demo import serve, site
+
+    if any(word is not None for word in words):
+        raise UsageError("with --serve the texts are typed in the page", where="attar predict")
+    with tempfile.TemporaryDirectory(prefix="attar-") as space:
+        made = site.build(bundle, Path(space) / "site", artefact)
+        with serve.SiteServer(made.folder, port) as server:
+            print(server.url, flush=True)
+            server.serve_forever()
     return 0
 
 

@@ -42,6 +42,8 @@ def test_every_package_is_in_it_and_tests_are_not(wheel: Path) -> None:
         "recipes/schema.json",
         "recipes/scores/language.yaml",
         "tasks/assistant/templates.yaml",
+        "demo/web/index.html",
+        "demo/web/screens/write.js",
         "py.typed",
     ):
         assert f"attar/{data}" in names

@@ -1,0 +1,1 @@
+"""The phone app: a bundle as an installable page that works offline."""

@@ -1,0 +1,81 @@
+// The files of the app: fetched with a bar, checked by their sha256, and kept on the device.
+// - Large files have their digest in their name, so a kept one is never stale. A file that is not what `site.json` says
+//   is thrown away and fetched once more; one that comes damaged from the network is told.
+// - Where the browser keeps nothing (private mode, no room), the app works from memory and says so.
+
+import { Told } from "./told.js";
+
+export const base = new URL("./", import.meta.url);
+/** Caches are shared by all sites of an origin: the folder is part of their names. */
+export const cacheName = (kind) => `attar ${base.pathname} ${kind}`;
+
+async function open() {
+  try {
+    return await caches.open(cacheName("data"));
+  } catch {
+    return null; // denied, or not a secure address
+  }
+}
+
+export async function digest(bytes) {
+  const found = await crypto.subtle.digest("SHA-256", bytes);
+  return Array.from(new Uint8Array(found), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function whole(bytes, file) {
+  if (bytes.byteLength !== file.bytes) return false;
+  return !globalThis.crypto?.subtle || (await digest(bytes)) === file.sha256; // an http address checks sizes alone
+}
+
+/**
+ * The bytes of a file `{path, bytes, sha256}`.
+ * @param moved is told how many bytes of it are there
+ * @returns `{bytes, kept}`: whether it is there when the network is not
+ */
+export async function load(file, moved = () => {}) {
+  const url = new URL(file.path, base).href, cache = await open();
+  const known = await cache?.match(url).catch(() => undefined);
+  if (known) {
+    const bytes = new Uint8Array(await known.arrayBuffer());
+    if (await whole(bytes, file)) {
+      moved(file.bytes);
+      return { bytes, kept: true };
+    }
+    await cache.delete(url);
+  }
+  const bytes = await fetched(url, file, moved);
+  if (!(await whole(bytes, file))) throw new Told("damaged", file.path);
+  let kept = false;
+  try {
+    if (cache) {
+      await cache.put(url, new Response(bytes, { headers: { "Content-Type": "application/octet-stream" } }));
+      kept = true;
+    }
+  } catch {
+    // no room: what is in memory is enough for now
+  }
+  return { bytes, kept };
+}
+
+async function fetched(url, file, moved) {
+  let response;
+  try {
+    response = await fetch(url, { cache: "no-cache" });
+  } catch {
+    throw new Told("offline", file.path);
+  }
+  if (!response.ok || !response.body) throw new Told("missing", `${file.path}: ${response.status}`);
+  const bytes = new Uint8Array(file.bytes), reader = response.body.getReader();
+  let count = 0;
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      if (count + part.value.length > file.bytes) throw new Told("damaged", file.path);
+      bytes.set(part.value, count);
+      moved((count += part.value.length));
+    }
+  } catch (error) {
+    await reader.cancel().catch(() => {});
+    throw error instanceof Told ? error : new Told("offline", file.path);
+  }
+  return count === file.bytes ? bytes : bytes.slice(0, count);
+}

@@ -1,0 +1,437 @@
+"""The phone app in a real browser with a phone's profile: Python's answers, offline, and nothing sent out."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_bundles
+from attar.demo import measured, site
+from attar.demo.serve import SiteServer
+from attar.export.answers import Asked
+from attar.export.continuation import Continuer
+from attar.export.predict import Predictor
+from conftest import SENTENCES
+from helpers import made_once
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or ""
+if not CHROMIUM:
+    pytest.skip("chromium is not here", allow_module_level=True)
+if not (site.WEB / site.RUNTIME).is_file():
+    pytest.skip("the app's libraries are not here: `make app` brings them", allow_module_level=True)
+
+QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+QUIET = (*QUIET, "--no-sandbox", "--disable-component-update", "--disable-sync")
+PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
+READY = "html[data-ready]"
+HARD = [
+    "", " ", "\n\t", "a", "naïve café", "cafe\u0301", "ΟΔΥΣΣΕΥΣ", "İstanbul ı", "straße",
+    "日本語 テキスト", "漢字かな交じり文", "한국어 문장입니다", "각각 ㄱㄴㄷ",
+    "🙂👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا بالعالم", "שָׁלוֹם", "हिन्दी", "ไทย",
+    "[CLS] a [SEP] b", "a\u200bb\u00adc", "\ufeffturn on", "x" * 101, "lights " * 400, "𠀀𪜀 𝔘𝔫𝔦",
+    "\u0000a\ufffdb", "1,000.50€ — “ok”…", "\u202eabc\u202c", "e\u0301\u0323",
+]  # fmt: skip
+
+
+def drawn(count: int) -> list[str]:
+    """Strings of characters that tokenizers find hard, the same ones each time."""
+    draw = random.Random(7)
+    ranges = [(0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x590, 0x6FF), (0x900, 0x97F)]
+    ranges += [(0x1100, 0x11FF), (0x2000, 0x206F), (0x3040, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3)]
+    ranges += [(0x1F300, 0x1FAFF), (0x20000, 0x2A6DF), (0x61, 0x7A), (0x61, 0x7A), (0x1, 0xD7FF), (0xE000, 0x10FFFF)]
+    words = [word for sentence in SENTENCES for word in sentence.split()]
+
+    def one() -> str:
+        parts = [chr(draw.randint(*draw.choice(ranges))) for _ in range(draw.randint(0, 40))]
+        parts += draw.choices([*words, " ", "  "], k=draw.randint(0, 12))
+        draw.shuffle(parts)
+        return "".join(parts)
+
+    return [one() for _ in range(count)]
+
+
+LACKS = {  # put before the worker's own lines
+    "WebAssembly.validate = () => false;": "WebAssembly SIMD",
+    "Object.defineProperty(globalThis, 'caches', { get() { throw new Error('denied'); } });": "keeps no files",
+    "Cache.prototype.put = async () => { throw new DOMException('no room', 'QuotaExceededError'); };": "keeps no files",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield found, driver.devices["Pixel 7"]
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def sites(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """For each task its bundle and its app."""
+    made = made_once(tmp_path_factory, "small_bundles", small_bundles.make_all)
+    bundles = {folder.name: folder / "bundle" for folder in made.iterdir()} | {"classification": bundle_folder}
+    space = tmp_path_factory.mktemp("sites")
+    for name, bundle in bundles.items():
+        site.build(bundle, space / name, "model.onnx")
+    return {name: (bundle, space / name) for name, bundle in bundles.items()}
+
+
+@contextmanager
+def served(folder: Path, port: int = 0) -> Iterator[str]:
+    with SiteServer(folder, port) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.url
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Phone:
+    """A page of a phone, and everything it asked for or complained of."""
+
+    def __init__(
+        self, browser: Any, url: str, ready: bool = True, before: str = "", worker: str = "", **options: Any
+    ) -> None:
+        found, device = browser
+        self.context = found.new_context(**{**device, **options})
+        self.context.set_default_timeout(PATIENCE)
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.context.on("request", lambda request: self.asked.append(request.url))
+        if before:
+            self.context.add_init_script(before)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        if worker:
+            self.page.route("**/worker.js", lambda route: self._with(route, worker))
+        self.url = url
+        self.page.goto(url)
+        if ready:
+            self.page.wait_for_selector(READY)
+
+    @staticmethod
+    def _with(route: Any, code: str) -> None:
+        """The page's worker, with lines before its own."""
+        answer = route.fetch()
+        route.fulfill(response=answer, body=f"{code}\n{answer.text()}")
+
+    def kept(self) -> None:
+        """Wait until the app works without a network."""
+        self.run("while (!navigator.serviceWorker.controller) await new Promise((done) => setTimeout(done, 30))")
+
+    def run(self, code: str, words: Any = None) -> Any:
+        return self.page.evaluate(f"async (words) => {{ {code} }}", words)
+
+    def engine(self, kind: str, words: dict[str, Any]) -> Any:
+        """A job for a worker of the test's own."""
+        code = """
+        if (!globalThis.engine) {
+          const { Engine } = await import("./engine.js");
+          globalThis.engine = new Engine();
+          await engine.call("load", { site: await (await fetch("site.json")).json() });
+        }
+        return await engine.call(words.kind, words);
+        """
+        return self.run(code, {**words, "kind": kind})
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_selector(READY)
+
+    def notice(self) -> str:
+        self.page.wait_for_selector(".notice")
+        return str(self.page.inner_text("#notices"))
+
+
+@contextmanager
+def phone(browser: Any, folder: Path, **options: Any) -> Iterator[Phone]:
+    with served(folder) as url:
+        found = Phone(browser, url, **options)
+        try:
+            yield found
+        finally:
+            found.context.close()
+
+
+def test_one_types_and_sees_the_label_and_nothing_leaves_the_phone(browser: Any, sites: Any) -> None:
+    bundle, folder = sites["classification"]
+    text = SENTENCES[1]
+    (wanted,) = Predictor(bundle).predict([(text, None)])
+    with phone(browser, folder) as app:
+        page = app.page
+        page.locator("textarea").press_sequentially(text)
+        said = wanted.document()["probabilities"]
+        page.locator(".headline", has_text=wanted.document()["label"]).wait_for()
+        page.wait_for_timeout(300)  # the last keystroke's answer
+        assert float(page.inner_text(".sub").removesuffix(" %")) == pytest.approx(100 * max(said.values()), abs=1)
+        for tab in ("Measure", "About", "Try"):
+            page.get_by_role("button", name=tab, exact=True).click()
+        assert page.input_value("textarea") == text  # what was typed is still there
+        app.kept()
+        assert app.asked and {url[: len(app.url)] for url in app.asked} == {app.url}
+        assert app.complaints == []
+
+
+@pytest.mark.parametrize("name", small_bundles.CARDS)
+def test_answers_are_those_of_python(browser: Any, sites: Any, name: str) -> None:
+    bundle, folder = sites[name]
+    task = small_bundles.card(name)
+    asked = small_bundles.rows(task) + ([Asked(SENTENCES[0], ask="rooms")] if task.head == "span" else [])
+    predictor = Predictor(bundle)
+    with phone(browser, folder) as app:
+        golden = app.engine("golden", {})
+        assert golden["passed"] and golden["answers"] == golden["pieces"] == golden["rows"] > 4
+        said = []
+        for row in asked:
+            posed = predictor.form.pose(row, predictor.encoder)
+            logits = [predictor._logits(features) for features in posed.features]
+            wanted = posed.answer(logits).document()
+            found = app.engine("logits", {"asked": row._asdict()})
+            assert [one["input_ids"] for one in found["features"]] == [one.input_ids for one in posed.features]
+            assert [one["token_type_ids"] for one in found["features"]] == [
+                one.token_type_ids for one in posed.features
+            ]
+            for one, other in zip(found["logits"], logits, strict=True):
+                assert np.abs(np.array(one) - other.ravel()).max() < 1e-3
+            assert_same(found["answer"], wanted)
+            said.append(json.dumps(found["answer"]))
+        assert len(set(said)) > 1  # or the test would say nothing
+
+
+def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """The page's answer, with its own forms of lists, against Python's document."""
+    for key in ("label", "intent", "choice", "answer"):
+        if isinstance(wanted.get(key), str | int):
+            assert found[key] == wanted[key]
+    for key in ("value", "cosine"):
+        if key in wanted:
+            assert found[key] == pytest.approx(wanted[key], abs=1e-3)
+    if "label" in wanted:
+        assert dict(found["probabilities"]) == pytest.approx(wanted["probabilities"], abs=1e-3)
+    if "slots" in wanted:
+        assert [(one["slot"], one["text"]) for one in found["slots"]] == [
+            (s["slot"], s["text"]) for s in wanted["slots"]
+        ]
+        assert dict(found["intents"]) == pytest.approx(wanted["intents"], abs=1e-3)
+    if "spans" in wanted:
+        assert (found["answer"] or {}).get("text") == (wanted["answer"] or {}).get("text")
+        assert [one["score"] for one in found["spans"]] == pytest.approx(
+            [s["score"] for s in wanted["spans"]], abs=1e-3
+        )
+        assert found["no_answer"] == pytest.approx(wanted["no_answer"], abs=1e-3)
+
+
+def test_a_thousand_hard_strings_become_the_same_pieces(browser: Any, sites: Any) -> None:
+    bundle, folder = sites["classification"]
+    encoder = Predictor(bundle).encoder
+    texts: list[tuple[str, str | None]] = [(text, None) for text in HARD + drawn(1000)]
+    texts += [(text, HARD[number - 3]) for number, text in enumerate(HARD)] + [(SENTENCES[0], ""), ("", "")]
+    with phone(browser, folder) as app:
+        found = app.engine("pieces", {"texts": texts})
+    for (text, pair), one, other in zip(texts, found, encoder.encode(texts), strict=True):
+        wanted = {"input_ids": other.input_ids, "token_type_ids": other.token_type_ids, "truncated": other.truncated}
+        assert one == wanted, (text, pair)
+
+
+def test_a_language_model_goes_on_as_python_does(browser: Any, sites: Any) -> None:
+    bundle, folder = sites["language"]
+    model = Continuer(bundle)
+    texts = HARD + drawn(200)
+    with phone(browser, folder) as app:
+        found = app.engine("pieces", {"texts": [(text, None) for text in texts]})
+        for text, one in zip(texts, found, strict=True):
+            assert one["input_ids"] == model.encoder.tokenizer.encode(text, add_special_tokens=False).ids, text
+        assert app.engine("golden", {})["answers"] == 3
+        app.page.locator("textarea").fill("turn on")
+        app.page.locator(".chips .chip").first.wait_for()
+        app.page.get_by_role("button", name="Go on").click()
+        app.page.get_by_role("button", name="Stop").wait_for(state="detached")
+        said = app.page.input_value("textarea")
+        assert said.startswith("turn on") and len(said) > len("turn on")
+        wanted = model.go_on("turn on", min(64, model.card.positions - 1))
+        assert app.page.input_value("textarea") == wanted.text + wanted.continuation
+        app.page.get_by_role("button", name="Undo").click()
+        assert app.page.input_value("textarea") == "turn on"
+
+
+def test_it_works_when_the_server_is_gone(browser: Any, sites: Any) -> None:
+    with served(sites["classification"][1]) as url:
+        app = Phone(browser, url)
+        app.kept()
+    app.context.set_offline(True)
+    app.asked.clear()
+    app.reload()
+    app.page.locator("textarea").fill(SENTENCES[0])
+    app.page.locator(".footnote", has_text="on this device").wait_for()
+    assert not app.page.query_selector(".notice") and {one[: len(url)] for one in app.asked} == {url}
+    app.context.close()
+
+
+def test_a_new_version_is_offered_and_not_forced(browser: Any, sites: Any, tmp_path: Path) -> None:
+    with served(sites["classification"][1]) as url:
+        app = Phone(browser, url)
+        app.kept()
+    new = site.build(sites["classification"][0], tmp_path / "site", "model.ort")
+    with served(new.folder, int(url.rstrip("/").rsplit(":", 1)[1])):
+        old = app.run("return (await (await fetch('site.json')).json()).version")
+        app.page.locator("textarea").fill("I am writing")
+        app.run("await (await navigator.serviceWorker.ready).update()")
+        assert "new version" in app.notice()
+        assert app.page.input_value("textarea") == "I am writing" and old != new.version
+        assert app.run("return (await (await fetch('site.json')).json()).version") == old
+        with app.page.expect_navigation():
+            app.page.get_by_role("button", name="Use it now").click()
+        app.page.wait_for_selector(READY)
+    app.context.set_offline(True)  # what the new one needs was fetched before it was offered
+    app.reload()
+    assert app.run("return (await (await fetch('site.json')).json()).version") == new.version
+    kept = app.run(KEPT)
+    listed = [one["path"] for one in json.loads((new.folder / "site.json").read_text("utf-8"))["files"] if one["data"]]
+    assert len(app.run("return await caches.keys()")) == 2 and sorted(kept) == sorted(url + path for path in listed)
+    app.context.close()
+
+
+@pytest.mark.parametrize("damage", ["changed", "short", "missing"])
+def test_a_damaged_download_is_told(browser: Any, sites: Any, tmp_path: Path, damage: str) -> None:
+    folder = Path(shutil.copytree(sites["classification"][1], tmp_path / "site"))
+    (model,) = folder.glob("data/*.onnx")
+    data = model.read_bytes()
+    model.write_bytes(data[:-9] if damage == "short" else bytes([data[0] ^ 1]) + data[1:])
+    if damage == "missing":
+        model.unlink()
+    with phone(browser, folder, ready=False) as app:
+        said = app.notice()
+        assert ("not where it should be" if damage == "missing" else "came damaged") in said and model.name in said
+        app.page.get_by_role("button", name="Try again").wait_for()
+        assert model.name not in str(app.run(KEPT))
+
+
+def test_what_a_browser_lacks_is_told(browser: Any, sites: Any) -> None:
+    folder = sites["classification"][1]
+    denied = "Object.defineProperty(globalThis, 'localStorage', { get() { throw new Error('denied'); } });"
+    with phone(browser, folder, before=denied) as app:
+        app.page.locator("textarea").fill(SENTENCES[0])
+        app.page.locator(".footnote", has_text="on this device").wait_for()
+    for code, said in LACKS.items():
+        with served(folder) as url:
+            app = Phone(browser, url, ready=False, worker=code)
+            assert said in app.notice()
+            app.context.close()
+
+
+def test_a_text_of_a_megabyte_does_not_stop_the_typing(browser: Any, sites: Any) -> None:
+    with phone(browser, sites["classification"][1]) as app:
+        put = "const field = document.querySelector('textarea'); field.value = words;"
+        app.run(f"{put} field.dispatchEvent(new Event('input'))", "turn on the lights 한국어 " * 45_000)
+        app.page.get_by_text("longer than the model reads").wait_for()
+        app.page.locator("textarea").fill("play")
+        app.page.locator("textarea").press_sequentially(" some quiet music")
+        app.page.get_by_text("longer than the model reads").wait_for(state="detached")
+        assert app.page.input_value("textarea") == "play some quiet music" and app.complaints == []
+
+
+def test_measuring_gives_a_record(browser: Any, sites: Any, tmp_path: Path) -> None:
+    with phone(browser, sites["both orders"][1]) as app:
+        app.page.get_by_role("button", name="Measure", exact=True).first.click()
+        app.page.locator(".dock .main").click()
+        app.page.wait_for_selector(".verdict.good")
+        with app.page.expect_download() as download:
+            app.page.get_by_role("button", name="Save result").click()
+        download.value.save_as(tmp_path / "phone.json")
+    found = measured.load(tmp_path / "phone.json")
+    assert found.golden.passed and "Android" in found.machine.user_agent and found.models[0].file == "model.onnx"
+    assert [one.length for one in found.models[0].latencies] == [16, 32] and found.models[0].latencies[0].queries == 40
+    assert 0 < found.models[0].latencies[0].p50_ms <= found.models[0].latencies[0].p90_ms
+
+
+# The large files that the browser keeps.
+KEPT = """
+const name = (await caches.keys()).find((key) => key.endsWith(" data"));
+return name ? (await (await caches.open(name)).keys()).map((one) => one.url) : [];
+"""
+INLINE = """
+const broken = new Promise((done) =>
+  document.addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective)));
+const script = document.createElement("script");
+script.textContent = "globalThis.ran = true";
+document.body.append(script);
+return [globalThis.ran ?? null, await broken];
+"""
+# Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, success criterion 1.4.3).
+CONTRAST = """
+const rgb = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
+const linear = (value) => ((value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+function behind(one) {
+  for (; one; one = one.parentElement) {
+    const found = rgb(getComputedStyle(one).backgroundColor);
+    if (found[3] !== 0) return found;
+  }
+  return [255, 255, 255];
+}
+const shown = (one) => one.checkVisibility() && !one.closest(":disabled, noscript");
+const bad = [];
+for (const one of document.querySelectorAll("body *")) {
+  if (!shown(one) || ![...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+  const [low, high] = [light(rgb(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => a - b);
+  if ((high + 0.05) / (low + 0.05) < 4.5) bad.push([one.textContent.trim().slice(0, 40), (high + 0.05) / (low + 0.05)]);
+}
+return bad;
+"""
+# What a finger cannot hit: lower than 48 pixels.
+TARGETS = """
+return [...document.querySelectorAll("button, input, textarea, select")].filter((one) => one.checkVisibility())
+  .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().height]).filter(([, height]) => height < 48);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["classification", "question_answering", "language"])
+def test_everyone_can_read_and_reach_everything(browser: Any, sites: Any, name: str, scheme: str) -> None:
+    with phone(browser, sites[name][1], color_scheme=scheme, locale="ko-KR") as app:
+        page = app.page
+        assert page.get_attribute("html", "lang") == "ko"
+        for turn in range(3):
+            page.locator("#tabs button").nth(turn).click()
+            assert app.run(CONTRAST) == [] and app.run(TARGETS) == []
+            fields = page.locator("input, textarea, select")
+            for number in range(fields.count()):
+                named = fields.nth(number).evaluate("(one) => one.labels?.[0]?.textContent || one.ariaLabel")
+                assert named and "undefined" not in named
+            for number in range(page.locator("button").count()):
+                assert page.locator("button").nth(number).inner_text().strip()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.locator("#language").click()
+        assert page.get_attribute("html", "lang") == "en" and page.get_by_role("button", name="About").count() == 1
+
+
+def test_it_can_be_installed_and_its_policy_is_strict(browser: Any, sites: Any) -> None:
+    with phone(browser, sites["classification"][1]) as app:
+        app.kept()
+        session = app.context.new_cdp_session(app.page)
+        found = session.send("Page.getAppManifest")
+        assert found["errors"] == [] and json.loads(found["data"])["display"] == "standalone"
+        assert session.send("Page.getInstallabilityErrors")["installabilityErrors"] in (
+            [],
+            [{"errorId": "in-incognito", "errorArguments": []}],
+        )
+        policy = app.run("return document.querySelector('meta[http-equiv]').content")
+        assert policy == site.POLICY and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
+        assert app.run(INLINE) == [None, "script-src-elem"]
+        assert (
+            app.run("try { await fetch('https://attar.invalid/'); return 'sent' } catch { return 'refused' }")
+            == "refused"
+        )
+        assert not [one for one in app.asked if not one.startswith(app.url)]
