@@ -1,11 +1,11 @@
 """The results page: written from records, never typed.
 
-    python -m attar.results              docs/{runs,studies,scores,peers} -> docs/results.md, docs/plots/*.svg
+    python -m attar.results              docs/{runs,studies,scores,targets,peers} -> docs/results.md, docs/plots/*.svg
     python -m attar.results --check      fails where they are not what the records give
 
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
-  `docs/scores/` what `attar score` wrote, and `docs/peers/` the records of comparisons with other programs, so that
-  anybody can check it.
+  `docs/scores/` what `attar score` wrote, `docs/targets/` what `attar bench --target … --json` printed, and
+  `docs/peers/` the records of comparisons with other programs, so that anybody can check it.
 - Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
 - The page holds no date of its own: the same records give the same bytes.
 """
@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import study_record, study_tables
+from .benchmarks import places, study_record, study_tables
 from .benchmarks.cells import Figure, Table
 from .benchmarks.peers.distillation import record as peers
 from .benchmarks.peers.distillation import table as peers_table
 from .benchmarks.peers.distillation.record import Comparison
-from .benchmarks.record import Run, load
+from .benchmarks.record import Bench, Run, load
 from .benchmarks.report import TEMPLATES, grid, markdown, plain
 from .benchmarks.study_record import StudyRecord
 from .benchmarks.teachers import trained_table
 from .errors import AttarError, UsageError
-from .files import write_text
+from .files import read_document, write_text
 from .scores import record as scores_record
 from .scores import tables as scores_tables
 from .scores.plot import pictures
@@ -49,6 +49,7 @@ class Records(NamedTuple):
     runs: Sequence[Run] = ()
     studies: Sequence[StudyRecord] = ()
     scores: Sequence[Scores] = ()
+    targets: Sequence[Bench] = ()
     peers: Sequence[Comparison] = ()
 
 
@@ -70,6 +71,9 @@ def pages(records: Records) -> dict[str, str]:
         drawn = {f"plots/{sheet.name}-{name}.svg": text for name, text in pictures(sheet).items()}
         found |= drawn
         parts.append(_scores(sheet, list(drawn)))
+    for one in records.targets:
+        parts.append(f"## Elsewhere\n\nMade by:\n\n    {one.command}\n")
+        parts += [f"### {table.title}\n\n{grid(table)}" for table in places.tables(one.targets)]
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
     return {"results.md": "\n".join(parts), **found}
 
@@ -111,6 +115,7 @@ def recorded(docs: Path = DOCS) -> Records:
         [load(file) for file in named("runs")],
         [study_record.load(file) for file in named("studies")],
         [scores_record.load(file) for file in named("scores")],
+        [read_document(Bench, file, "measurement of targets") for file in named("targets")],
         [peers.load(file) for file in named("peers")],
     )
     if not any(found):

@@ -35,7 +35,7 @@ class Latency(Entry):
     pieces: float | None = None  # mean of the texts' own lengths, where length is 0
     p50_ms: float
     p90_ms: float
-    p99_ms: float
+    p99_ms: float | None = None  # None of a phone's few queries
     mean_ms: float
     min_ms: float
     macs: int | None = None  # multiply-accumulates of one inference
@@ -97,7 +97,7 @@ class Placed(Entry):
     runtime: str
     length: int | None = None  # the only length it can run
     bytes: int
-    gzipped: int
+    gzipped: int | None = None
     instructions: list[Instructions] = []  # where the target is emulated
     cost: Cost | None = None  # where it is a real machine
     outputs: Outputs | None = None
@@ -115,6 +115,16 @@ class Site(Entry):
     conditions: dict[str, Any] = {}  # how quiet this machine was, where it is the target
     warnings: list[str] = []  # why figures should be doubted
     problems: list[str] = []  # what failed, one line each
+
+
+class Bench(Entry):
+    """What `attar bench --target … --json` prints."""
+
+    format: Literal["attar-bench/1"] = "attar-bench/1"
+    attar: str = ""
+    created: str = ""  # ISO 8601, UTC
+    command: str = ""
+    targets: list[Site]
 
 
 class Sensitivity(Entry):

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from ..errors import UsageError
 from ..files import write_text
-from . import accounts, figures, front, road, tables
+from . import accounts, figures, front, places, road, tables
 from .cells import Figure, Table
 from .gauges import Gauge, gauges
 from .record import Run
@@ -80,6 +80,7 @@ def section(run: Run, key: str) -> Section:
         accounts.stages_table(run),
         road.table(run),
         front.table(run),
+        *places.tables(run.targets),
     ]
     recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True) if run.recipe else ""
     shown = {table.key: table for table in made if table.rows}

@@ -183,7 +183,8 @@ def latency_table(run: Run) -> Table:
             also = "\n".join(source(f"{place}.{name}", getattr(item, name)) for name in ("p90_ms", "p99_ms", "ratio"))
             fast = _speed(run, model, item, place).text
             fast += f" ± {half_width(item.ratio_interval):.1%}" if item.ratio_interval and item.ratio != 1 else ""
-            note = f"{digits(item.p90_ms)} / {digits(item.p99_ms)}" + (f", {fast}" if fast != DASH else "")
+            slowest = DASH if item.p99_ms is None else digits(item.p99_ms)
+            note = f"{digits(item.p90_ms)} / {slowest}" + (f", {fast}" if fast != DASH else "")
             cells.append(figure(f"{place}.p50_ms", item.p50_ms, digits, note, also))
         if model.cost.latencies:
             rows.append(Row(cells, mark_of(run, model)))

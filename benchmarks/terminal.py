@@ -107,7 +107,7 @@ def latencies(rows: Sequence[tuple[str, Latency]], reference: str) -> Iterator[T
         least = [">floor"] if any(one.floor_ms for _, one in found) else []
         made = table("model", ">p50 ms", ">p90 ms", ">p99 ms", ">speed", *least, title=f"{length}, {threads}")
         for name, one in found:
-            p50, *times = [_ms(value) for value in (one.p50_ms, one.p90_ms, one.p99_ms)]
+            p50, *times = [_ms(one.p50_ms), _ms(one.p90_ms), _ms(one.p99_ms) if one.p99_ms is not None else NONE]
             ratio = "1×" if name == reference else NONE if one.ratio is None else f"{one.ratio:.2f}×"
             width = _half(None if name == reference else one.ratio_interval)
             reached = [f"{one.floor_ms / one.p50_ms:.0%}"] if one.floor_ms else []
@@ -125,14 +125,14 @@ def throughputs(found: Mapping[str, Cost]) -> Table:
     return made
 
 
-def costs(found: Mapping[str, Cost], sizes: Mapping[str, tuple[int, int]]) -> Table:
+def costs(found: Mapping[str, Cost], sizes: Mapping[str, tuple[int, int | None]]) -> Table:
     """File size, load time, first inference and memory of each model."""
     made = table("model", ">file", ">gzipped", ">load ms", ">first ms", ">peak memory")
     for name, cost in found.items():
         load = _ms(cost.load_s * 1000) if cost.load_s is not None else NONE
         first = _ms(cost.first_ms) if cost.first_ms is not None else NONE
         memory = megabytes(cost.peak_memory) if cost.peak_memory is not None else NONE
-        made.add_row(escape(name), *(megabytes(size) for size in sizes[name]), load, first, memory)
+        made.add_row(escape(name), *(megabytes(size) if size else NONE for size in sizes[name]), load, first, memory)
     return made
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from ..errors import FAILED, UsageError
 from .common import Flag, Paths, app, print_json
@@ -24,12 +27,31 @@ def doctor(*, json: Flag = False, quiet: Flag = False) -> int:
 
 
 @app.command
-def report(runs: Paths, /, *, out: Path = Path("report.html"), markdown: Path | None = None) -> int:
-    """Write the report of one run, or of several side by side."""
+def report(
+    runs: Paths,
+    /,
+    *,
+    target: Annotated[list[Path], Parameter(negative="", show_default=False)] = [],  # noqa: B006
+    out: Path = Path("report.html"),
+    markdown: Path | None = None,
+) -> int:
+    """Write the report of one run, or of several side by side.
+
+    Args:
+        runs: folders of runs
+        target: what was measured elsewhere: the JSON of `attar bench --target`, or a result that the phone app saved
+        out: the page
+        markdown: the same as Markdown
+    """
     from ..benchmarks import record, report
+    from ..demo import measured
     from ..files import write_text
 
+    if target and len(runs) > 1:
+        raise UsageError("--target goes with one run", where="attar report")
+    sites = [site for file in target for site in measured.sites(file)]
     records = [record.load(path) for path in runs]
+    records = [one.model_copy(update={"targets": [*one.targets, *sites]}) for one in records]
     for path, one in zip(runs, records, strict=True):
         if one.task["kind"] == "language_modelling":
             raise UsageError("a language model has no report", where=str(path), fix="its perplexities are in run.json")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from .. import __version__
 from ..errors import FAILED, AttarError, UsageError
 from .common import Count, Flag, Lengths, Numbers, Paths, app, fail, print_json
 
@@ -229,6 +232,7 @@ def _on_targets(
 ) -> int:
     """Measure on each target in turn and print what was found there as soon as it is."""
     from ..benchmarks import outputs, sites, target_tables, targets, terminal
+    from ..benchmarks.record import Bench
 
     asked = targets.parse(words or ["local"])
     plan = sites.Plan(bundles, length, threads, protocol, every, outputs.rows_of(score, rows) if score else None)
@@ -244,7 +248,12 @@ def _on_targets(
         for warning in site.warnings:
             fail(f"a noisy run: {site.target}: {warning}", 0)
     if json:
-        print_json({"targets": [site.model_dump() for site in found]})
+        words = {
+            "attar": __version__,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": shlex.join(["attar", *sys.argv[1:]]),
+        }
+        print_json(Bench(**words, targets=found).model_dump(mode="json"))
     return FAILED if any(site.problems for site in found) else 0
 
 

@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from ..files import read_document
+from ..benchmarks.record import Bench, Cost, Latency, Outputs, Placed, Site
+from ..errors import AttarError
+from ..files import read_document, read_json
 
 
 class Entry(BaseModel):
@@ -79,6 +81,43 @@ class Phone(Entry):
     page_memory: int | None = None  # bytes, where the browser tells
     golden: PhoneGolden
     models: list[PhoneModel] = Field(min_length=1)
+
+
+def site(phone: Phone) -> Site:
+    """The same as a target of a bench, for a report."""
+    models = [
+        Placed(
+            name=f"{one.name}/{one.file}",
+            runtime=phone.runtime,
+            bytes=one.bytes,
+            cost=Cost(
+                load_s=one.load_ms / 1e3,
+                first_ms=None if number else phone.first_ms,
+                latencies=[Latency(**latency.model_dump()) for latency in one.latencies],
+            ),
+            outputs=None if number else _outputs(phone.golden),
+        )
+        for number, one in enumerate(phone.models)
+    ]
+    words = {"processor": phone.machine.user_agent, "cores": phone.machine.cores}
+    return Site(target=phone.target, measures="time", machine=words, reference=models[0].name, models=models)
+
+
+def _outputs(golden: PhoneGolden) -> Outputs:
+    share = golden.answers / golden.rows
+    return Outputs(golden_error=golden.error, golden_tolerance=golden.tolerance, golden_agreement=share)
+
+
+def sites(path: Path) -> list[Site]:
+    """The targets of a saved result, or of what `attar bench --target … --json` printed."""
+    values = read_json(path)
+    form = str(values.get("format", "")) if isinstance(values, dict) else ""
+    if form.startswith("attar-phone/"):
+        return [site(load(path))]
+    if not form.startswith("attar-bench/"):
+        fix = "`attar bench BUNDLE --target WORD --json`, or the phone app's *Save result*"
+        raise AttarError("no measurement of a target", where=str(path), fix=fix)
+    return read_document(Bench, path, "measurement of targets").targets
 
 
 def load(path: Path) -> Phone:

@@ -1,0 +1,118 @@
+"""What was measured elsewhere, as tables: other machines and phones by time, emulated processors by instructions.
+
+- Times of two machines stand beside each other and are never divided by each other: a speed is against the reference
+  of its own target.
+- Instructions stand in a table of their own, in millions, whose caption says what they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .cells import DASH, Cell, Row, Table, figure, source
+from .derived import digits
+from .intervals import half_width
+from .record import Placed, Site
+
+CLASSES = {
+    "executed": "all",
+    "memory": "loads, stores",
+    "dot": "dot products",
+    "integer": "integer products",
+    "floating": "float products",
+    "vector": "other vector",
+    "branch": "branches",
+}
+
+
+def tables(sites: Sequence[Site]) -> list[Table]:
+    """The tables that have rows."""
+    return [table for table in (times(sites), instructions(sites), answers(sites)) if table.rows]
+
+
+def times(sites: Sequence[Site]) -> Table:
+    """Latency of each model on each real target."""
+    columns = [("", "target", ""), ("", "model", ""), ("", "length", "pieces"), ("", "threads", "")]
+    columns += [("latency", "p50", "ms"), ("latency", "p90", "ms"), ("latency", "speed", "its reference = 1")]
+    rows = []
+    for at, site in enumerate(sites):
+        for number, model in enumerate(site.models if site.measures == "time" else []):
+            for place, one in enumerate(model.cost.latencies if model.cost else []):
+                path = f"targets[{at}].models[{number}].cost.latencies[{place}]"
+                spread = f"± {half:.1%}" if (half := half_width(one.ratio_interval)) and one.ratio != 1 else ""
+                rows.append(
+                    Row(
+                        [
+                            _place(site),
+                            Cell(model.name),
+                            Cell(str(one.length) if one.length else f"own, {digits(one.pieces or 0)}"),
+                            Cell(str(one.threads)),
+                            figure(f"{path}.p50_ms", one.p50_ms, digits),
+                            figure(f"{path}.p90_ms", one.p90_ms, digits),
+                            figure(f"{path}.ratio", one.ratio, lambda ratio: f"{digits(ratio)}×", spread),
+                        ],
+                        remark="; ".join(site.problems) if model is site.models[-1] else "",
+                    )
+                )
+    caption = "Batch 1. A speed compares models of one target alone; machines are not compared with each other."
+    return Table("places", "Other machines", caption, columns, rows)
+
+
+def instructions(sites: Sequence[Site]) -> Table:
+    """Instructions of an inference on each emulated processor, by class."""
+    columns = [("", "processor", ""), ("", "model", ""), ("", "length", "pieces")]
+    columns += [("instructions of an inference, in millions", title, "") for title in CLASSES.values()]
+    rows = []
+    for at, site in enumerate(sites):
+        for number, model in enumerate(site.models):
+            for place, one in enumerate(model.instructions):
+                path = f"targets[{at}].models[{number}].instructions[{place}]"
+                counts = [
+                    figure(f"{path}.{name}", getattr(one, name), lambda count: digits(count / 1e6)) for name in CLASSES
+                ]
+                rows.append(Row([_place(site), Cell(model.name), Cell(str(one.length)), *counts]))
+    caption = (
+        "Counted under emulation, on one thread: instructions are no time and no cycles. They compare two models on "
+        "one processor."
+    )
+    return Table("instructions", "Emulated ARM processors", caption, columns, rows)
+
+
+def answers(sites: Sequence[Site]) -> Table:
+    """What each model answers on each target, beside what is allowed."""
+    found = [(at, site, number, model) for at, site in enumerate(sites) for number, model in enumerate(site.models)]
+    metrics = list(dict.fromkeys(name for *_, model in found if model.outputs for name in model.outputs.scores))
+    columns = [("", "target", ""), ("", "model", ""), ("golden examples", "largest error", "of the logits")]
+    columns += [("golden examples", "allowed", ""), ("golden examples", "same answer", "%")]
+    columns += [("dev rows", name, "× 100") for name in metrics]
+    rows = [Row(_answers(site, model, metrics, f"targets[{at}].models[{n}].outputs")) for at, site, n, model in found
+            if model.outputs]  # fmt: skip
+    caption = "Answers of the file on that target, against the PyTorch student's."
+    return Table("answers", "The same answers elsewhere", caption, columns, rows)
+
+
+def _answers(site: Site, model: Placed, metrics: Sequence[str], path: str) -> list[Cell]:
+    assert model.outputs is not None
+    own = model.outputs
+    mark = "good" if own.golden_error <= own.golden_tolerance else "bad"
+    rows = f"{own.rows:,} rows"
+    scores = [
+        figure(f"{path}.scores.{name}", own.scores[name], lambda value: f"{100 * value:.2f}", rows)
+        if name in own.scores
+        else Cell(DASH)
+        for name in metrics
+    ]
+    return [
+        _place(site),
+        Cell(model.name),
+        figure(f"{path}.golden_error", own.golden_error, lambda value: f"{value:.2g}", mark=mark),
+        figure(f"{path}.golden_tolerance", own.golden_tolerance, lambda value: f"{value:.2g}"),
+        figure(f"{path}.golden_agreement", own.golden_agreement, lambda value: f"{100 * value:.0f}"),
+        *scores,
+    ]
+
+
+def _place(site: Site) -> Cell:
+    """A target, and what it says of itself."""
+    said = str(site.machine.get("processor", ""))
+    return Cell(site.target, said if said != site.target.partition(":")[2] else "", source("target", site.target))
