@@ -248,12 +248,12 @@ def _on_targets(
         for warning in site.warnings:
             fail(f"a noisy run: {site.target}: {warning}", 0)
     if json:
-        words = {
+        told = {
             "attar": __version__,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "command": shlex.join(["attar", *sys.argv[1:]]),
         }
-        print_json(Bench(**words, targets=found).model_dump(mode="json"))
+        print_json(Bench(**told, targets=found).model_dump(mode="json"))
     return FAILED if any(site.problems for site in found) else 0
 
 

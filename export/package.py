@@ -22,7 +22,7 @@ def pack(
     pad_id: int,
     provenance: dict[str, Any],
     out: Path,
-    tokenizer: Path,
+    student: Path,
     folder: Path,
 ) -> dict[str, Any]:
     """Write the bundle `folder` from the run `out`; artefacts that were rejected are not in it."""
@@ -62,7 +62,8 @@ def pack(
     )
     sources = {artefact.file: out / "artefacts" / artefact.file for artefact in artefacts}
     sources[golden.NAME] = out / "artefacts" / golden.NAME
-    sources["tokenizer.json"] = tokenizer
+    names = ("tokenizer.json", "config.json")  # Hugging Face's loaders want the latter
+    sources |= {name: student / name for name in names}
     written = bundle.build(folder, card, sources)
     return {"files": len(written.files) + 1, "default": written.default}
 

@@ -156,7 +156,7 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
         context.encoder("student").pad_id,
         context.provenance() | {"measured_on": context.results["measure"]["machine"]},
         context.out,
-        context.student / "tokenizer.json",
+        context.student,
         folder,
     )
 
@@ -164,4 +164,4 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
 EXPORT = Stage("export", "artefacts", 2, ("teach", "distil"), _export_inputs, _export)
 VERIFY = Stage("verify", "verification", 2, ("export",), _verify_inputs, _verify)
 MEASURE = Stage("measure", "measurement", 2, ("verify",), _measure_inputs, _measure, False)
-BUNDLE = Stage("bundle", "bundle", 2, ("measure",), _bundle_inputs, _bundle, False)
+BUNDLE = Stage("bundle", "bundle", 3, ("measure",), _bundle_inputs, _bundle, False)

@@ -2,7 +2,7 @@
 
 - A peer's requirements may contradict ours or another's, so none is installed beside attar. `NAME.txt` beside this file
   lists what a peer needs; versions that it shares with attar come from the project's constraints file, so that a
-  comparison compares programs and not releases of torch.
+  comparison compares programs and not releases of torch. One that cannot live with them opens with `# own versions`.
 - What does not install is not an error of the comparison: it is a row of the table that says why.
 """
 
@@ -26,7 +26,8 @@ def python(name: str, folder: Path = Path(".peers")) -> Path:
     interpreter, mark = place / "bin" / "python", place / ".ready"
     if not (mark.is_file() and mark.read_text() == stated(name) and interpreter.is_file()):
         _run([sys.executable, "-m", "venv", "--clear", str(place)], name)
-        constrained = ["-c", str(CONSTRAINTS)] if CONSTRAINTS.is_file() else []
+        own = (HERE / f"{name}.txt").read_text("utf-8").startswith("# own versions")
+        constrained = ["-c", str(CONSTRAINTS)] if CONSTRAINTS.is_file() and not own else []
         _run([str(interpreter), "-m", "pip", "install", "--quiet", *constrained, "-r", str(HERE / f"{name}.txt")], name)
         write_text(mark, stated(name))
     return interpreter
