@@ -1,4 +1,7 @@
-"""Every head goes the whole road, a trimmed vocabulary on it: to a bundle whose answers are the PyTorch student's."""
+"""Every head goes the whole road, a trimmed vocabulary on it: to a bundle whose answers are the PyTorch student's.
+
+A pair in both orders goes its road in test_gpt_road.py.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +62,6 @@ TASKS: dict[str, Callable[[Path], dict[str, Any]]] = {
         "kind": "question_answering", "train": squad(folder), "stride": 6, "max_question": 8, "max_answer": 4,
     },
     "choice": lambda folder: {"kind": "multiple_choice", "train": asked(folder, "train", CHOICES * 2)},
-    "both orders": lambda folder: {
-        "kind": "regression", "text": "a", "text_pair": "b", "both_orders": True, "train": pairs(folder),
-    },
     "embedding": lambda folder: {"kind": "embedding", "text": "a", "text_pair": "b", "train": pairs(folder)},
 }  # fmt: skip
 _runs: dict[str, pipeline.Context] = {}

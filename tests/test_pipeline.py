@@ -378,14 +378,14 @@ def test_pairs_take_the_same_road(home: Path, tmp_path: Path, kind: str, capsys:
     assert main(["predict", str(out / "bundle"), "one text", "--pair", "rain rain"]) == 0
     if regression:
         capsys.readouterr()
-        strict = [*words, "--set", "task.metric=pearson", "--set", "export.tolerance=1e-4"]
-        assert main([*strict, "--set", "export.onnx=[int8]"]) == 1  # int8 moves the correlation by more than that
-        assert "no artefact passed" in capsys.readouterr().err
+        strict = [*words, "--set", "task.metric=pearson", "--set", "export.tolerance=1e-2"]
+        assert main(strict) == 0  # int8 moves the correlation by more than that, float32 does not
+        capsys.readouterr()
         record = json.loads((out / "run.json").read_text("utf-8"))
         (int8,) = [model for model in record["models"] if model["name"] == "model-int8.onnx"]
         assert int8["status"] == "rejected"
         assert "points from PyTorch" in int8["reason"]
-        assert not (out / "bundle").exists()
+        assert not (out / "bundle" / "model-int8.onnx").exists()
         assert "rejected" in (out / "report.md").read_text("utf-8")
 
 

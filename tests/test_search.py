@@ -35,6 +35,7 @@ SPACE = {
     ],
     "compress": [[{"trim": {"coverage": 0.6}}]],
 }
+SEARCH: dict[str, Any] = {"trials": 4, "epochs": 1, "queries": 2, "stop": False, "space": SPACE}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def spec(home: Path, **parts: Any) -> Recipe:
         "export": {"onnx": ["fp32", "int8"], "ort": [], "tflite": [], "tolerance": 100},
         "measure": {"lengths": [16], "threads": [1], "queries": 2, "warmup": 1},
         "budget": {"max_size": "10MB"},
-        "search": {"trials": 4, "epochs": 1, "queries": 2, "stop": False, "space": SPACE},
+        "search": SEARCH,
     }
     return parse(values | parts)
 
@@ -131,6 +132,8 @@ class Cut(Exception):
 
 def test_a_search_that_was_cut_off_goes_on_with_the_same_trial(home: Path) -> None:
     out, said, trained = home / "runs" / "cut", list[tuple[str, bool]](), set[str]()
+    plain = {name: values for name, values in SPACE.items() if name != "compress"}
+    whole = spec(home, name="cut", search=SEARCH | {"space": plain})
 
     def cut(what: str, done: float, remark: str) -> None:
         if what.startswith("trial") and "prediction" in what:
@@ -139,12 +142,12 @@ def test_a_search_that_was_cut_off_goes_on_with_the_same_trial(home: Path) -> No
                 raise Cut
 
     with pytest.raises(Cut):
-        search.run(spec(home, name="cut"), out, progress=cut)
+        search.run(whole, out, progress=cut)
     assert not (out / "bundle").exists()
     storage = JournalStorage(JournalFileBackend(str((out / "search" / "journal.log").resolve())))
     (name,) = optuna.get_all_study_names(storage)
     (running,) = optuna.load_study(study_name=name, storage=storage).get_trials(states=[TrialState.RUNNING])
-    search.run(spec(home, name="cut"), out, finished=lambda stage, seconds, reused: said.append((stage, reused)))
+    search.run(whole, out, finished=lambda stage, seconds, reused: said.append((stage, reused)))
     again = [reused for stage, reused in said if stage.startswith("trial ")]
     assert len(again) == 3 and again.index(False) == max(int(one.partition("/")[0]) for one in trained) - 1
     assert (out / "bundle" / "manifest.json").is_file()
