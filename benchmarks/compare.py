@@ -70,7 +70,8 @@ def contenders(
             path = inside(folder, artefact.file)
             name = f"{label}/{title}" if len(folders) > 1 else title
             fitting = [n for n in lengths if n <= (artefact.length or card.tokenizer.max_length)]
-            given = {length: _queries(texts, card, artefact, length) for length in fitting}
+            inputs = {length: _queries(texts, card, artefact, length) for length in fitting}
+            given = {length: arrays for length, arrays in inputs.items() if arrays}
             whole = card.task.head in ("tokens", "span")
             found.append(
                 Contender(name, path, artefact.runtime, artefact.length, given, host, folder, artefact.precision, whole)
@@ -89,7 +90,14 @@ def sequences(folder: Path) -> list[Features]:
 
 def _queries(texts: Sequence[Features], card: Manifest, artefact: Artefact, length: int) -> list[Arrays]:
     pad_id = card.tokenizer.pad_id
-    return latency.unfilled(texts, pad_id, artefact.length) if length == OWN else latency.fill(texts, pad_id, length)
+    if length == OWN:
+        return latency.unfilled(_fitting(texts, artefact.length), pad_id, artefact.length)
+    return latency.fill(texts, pad_id, length)
+
+
+def _fitting(texts: Sequence[Features], length: int | None) -> list[Features]:
+    """The texts that a static file can read."""
+    return [row for row in texts if length is None or len(row.input_ids) <= length]
 
 
 def waiting(folders: Sequence[Path], models: Sequence[Contender]) -> list[throughput.Queue]:
@@ -99,7 +107,8 @@ def waiting(folders: Sequence[Path], models: Sequence[Contender]) -> list[throug
         texts, pad_id = sequences(folder), manifests.load(folder).tokenizer.pad_id
         for model in models:
             if model.bundle == folder:
-                found.append(throughput.Queue(model.name, model.path, model.runtime, texts, pad_id, model.length))
+                fitting = _fitting(texts, model.length)
+                found.append(throughput.Queue(model.name, model.path, model.runtime, fitting, pad_id, model.length))
     return found
 
 
@@ -162,8 +171,15 @@ def compare(
     watch = Watch()
     lengths = {length: arrays for model in models for length, arrays in (model.queries or {}).items()}
     times = latency.measure(models, lengths, threads, protocol, on_progress, failed, between=watch.look)
-    rates = throughput.measure(queues, threads, protocol.seconds, on_progress, failed) if queues else {}
-    peak = floors.measure(threads) if with_floor else None
+    rates: dict[str, list[Throughput]] = {}
+    peak = None
+    try:  # what was timed is not lost
+        if queues:
+            rates = throughput.measure(queues, threads, protocol.seconds, on_progress, failed)
+        if with_floor:
+            peak = floors.measure(threads)
+    except AttarError as error:
+        failed(error.line())
     found: dict[str, Cost] = {}
     for number, model in enumerate(models, 1):
         if peak:

@@ -14,7 +14,7 @@ STUDENT = (
 
 def centre(values: Sequence[float]) -> float:
     """The geometric mean."""
-    return float(np.exp(np.mean(np.log(values))))
+    return float(np.exp(np.mean(np.log(values)))) if len(values) > 1 else float(values[0])
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -4,7 +4,8 @@
 - All models are loaded and take turns (A B C, B C A, …): a change of the machine's mood meets all of them.
   Each round runs the same text on every model; a session's ratio is the median over its rounds of reference time /
   own time, which stays right on a noisy machine where milliseconds do not.
-- `ratio` is the geometric mean of the sessions' ratios; its interval, like that of p50, is over sessions (`protocol`).
+- `ratio` and `p50_ms` are geometric means of the sessions' medians, with intervals over sessions (`protocol`); p90 and
+  p99 are of all queries together.
 - Each model lives in a process of its own (see `worker`), which rests before the next one runs: figures are
   those of an app that asks now and then, not of a warm loop.
 - A model that fails or dies is reported and left out; the others go on.
@@ -104,11 +105,7 @@ def measure(
     plan = [(length, count) for length in sorted(arrays_by_length) for count in threads]
     for session in range(protocol.sessions):
         with ExitStack() as stack:
-            run.alive = {
-                c.name: (c, stack.enter_context(Worker(c.path, c.runtime, c.host)))
-                for c in contenders
-                if c.name not in run.lost
-            }
+            run.begin(stack)
             for number, setting in enumerate(plan):
                 run.turns(setting, session * len(plan) + number, len(plan) * protocol.sessions)
         between()
@@ -125,29 +122,52 @@ class _Run:
     on_progress: Progress | None
     on_failure: Failure | None
     alive: dict[str, tuple[Contender, Worker]] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
+    stack: ExitStack = field(default_factory=ExitStack)
+    gone: set[str] = field(default_factory=set)  # models that cannot be loaded
+    lost: set[tuple[str, Setting]] = field(default_factory=set)  # settings at which a model failed
     times: dict[tuple[str, Setting], list[list[int]]] = field(default_factory=dict)
 
-    def drop(self, name: str, error: AttarError, length: int) -> None:
-        """Leave a model out from now on, and say why."""
+    def begin(self, stack: ExitStack) -> None:
+        """A fresh process for every model."""
+        self.stack, self.alive = stack, {}
+        for contender in self.contenders:
+            if contender.name not in self.gone:
+                self.start(contender)
+
+    def start(self, contender: Contender) -> None:
+        """A process for one model, which ends with the session."""
+        worker = self.stack.enter_context(Worker(contender.path, contender.runtime, contender.host))
+        self.alive[contender.name] = (contender, worker)
+
+    def drop(self, name: str, error: AttarError, setting: Setting, *, loading: bool = False) -> None:
+        """Leave a model out at this setting from now on, or everywhere where it cannot be loaded; and say why."""
         if self.on_failure is None:
             raise error
         self.alive.pop(name)
-        self.lost.add(name)
-        at = f"at length {length}" if length != OWN else "at the texts' own lengths"
+        self.lost.add((name, setting))
+        if loading:
+            self.gone.add(name)
+        at = f"at length {setting[0]}" if setting[0] != OWN else "at the texts' own lengths"
         self.on_failure(AttarError(f"{at}: {error.what}", where=name, fix=error.fix).line())
 
     def turns(self, setting: Setting, done: int, of: int) -> None:
         """One session at one setting: load, warm up, take turns."""
         length, threads = setting
-        able = [name for name, (contender, _) in self.alive.items() if contender.able(length, self.given)]
+        for contender in self.contenders:  # one that failed at the setting before begins anew
+            if contender.name not in self.alive and contender.name not in self.gone:
+                self.start(contender)
+        able = [
+            name
+            for name, (contender, _) in self.alive.items()
+            if contender.able(length, self.given) and (name, setting) not in self.lost
+        ]
         for name in able:
             contender, worker = self.alive[name]
             try:
                 worker.load(threads)
                 worker.keep((contender.queries or self.given)[length])
             except AttarError as error:
-                self.drop(name, error, length)
+                self.drop(name, error, setting, loading=True)
         times: dict[str, list[int]] = {name: [] for name in able}
         rounds, turn, start = self.protocol.warmup + self.protocol.share, 0, time.perf_counter()
         least = self.protocol.seconds / self.protocol.sessions
@@ -156,7 +176,7 @@ class _Run:
                 try:
                     times[name].append(self.alive[name][1].time(turn))
                 except AttarError as error:
-                    self.drop(name, error, length)
+                    self.drop(name, error, setting)
             turn += 1
             if self.on_progress:
                 said = "own lengths" if length == OWN else f"length {length}"
@@ -194,18 +214,19 @@ def _latency(
     """Figures of sessions that took the same turns; no reference, no ratio."""
     own = np.concatenate([np.asarray(session, np.float64) for session in own_ns]) / 1e6
     ratios = [float(np.median(np.asarray(r) / np.asarray(o))) for o, r in zip(own_ns, reference_ns, strict=False)]
-    p50, p90, p99 = (float(value) for value in np.percentile(own, [50, 90, 99]))
+    p90, p99 = (float(value) for value in np.percentile(own, [90, 99]))
+    medians = [float(np.median(session)) / 1e6 for session in own_ns]
     return Latency(
         length=length,
         threads=threads,
         queries=len(own),
         sessions=len(own_ns),
-        p50_ms=p50,
+        p50_ms=centre(medians),
         p90_ms=p90,
         p99_ms=p99,
         mean_ms=float(own.mean()),
         min_ms=float(own.min()),
-        p50_interval=interval([float(np.median(session)) / 1e6 for session in own_ns]),
+        p50_interval=interval(medians),
         ratio=centre(ratios) if ratios else None,
         ratio_interval=interval(ratios) if ratios else None,
     )

@@ -55,8 +55,20 @@ def rows_of(run: Path, limit: int | None = None, settings: Sequence[str] = ()) -
     return Rows(task, [found.dev[place] for place in places])
 
 
-def measure(model: Contender, rows: Rows | None = None) -> Outputs:
-    """Golden examples, and the rows, answered on the model's host. Raises `AttarError` where it fails there."""
+def check(bundles: Sequence[Path], rows: Rows) -> None:
+    """`UsageError` where the rows are of another task than a bundle."""
+    for bundle in bundles:
+        card = manifests.load(bundle)
+        if rows.task.kind != card.task.kind or set(rows.task.labels) != set(card.task.labels):
+            fix = "name the run that the bundle is of"
+            raise UsageError("these rows are of another task than the model", where=str(bundle), fix=fix)
+
+
+def measure(model: Contender, found: Outputs | None = None, rows: Rows | None = None) -> Outputs:
+    """Golden examples, or with `found` the rows beside them, answered on the model's host.
+
+    Raises `AttarError` where it fails there.
+    """
     assert model.bundle is not None, "a contender of a bundle"
     card = manifests.load(model.bundle)
     folder = model.bundle
@@ -64,10 +76,9 @@ def measure(model: Contender, rows: Rows | None = None) -> Outputs:
     artefact = next(one for one in served if inside(folder, one.file) == model.path.resolve())
     with Worker(model.path, model.runtime, model.host) as worker:
         worker.load(threads=1)
-        found = _golden(worker, folder, card, artefact)
-        if rows is not None:
-            found = found.model_copy(update=_scored(worker, folder, card, artefact, rows))
-    return found
+        if found is None or rows is None:
+            return _golden(worker, folder, card, artefact)
+        return found.model_copy(update=_scored(worker, folder, card, artefact, rows))
 
 
 def _golden(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact) -> Outputs:
@@ -86,9 +97,6 @@ def _golden(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact) ->
 
 
 def _scored(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact, rows: Rows) -> dict[str, Any]:
-    if rows.task.kind != card.task.kind or set(rows.task.labels) != set(card.task.labels):
-        fix = "name the run that the bundle is of"
-        raise AttarError("these rows are of another task than the model", where=str(bundle), fix=fix)
     rows.task.follow(card.task.labels)
     encoded = rows.task.encode(rows.rows, _encoder(bundle, card, artefact.length))
     found = _logits(worker, encoded.features, card, artefact)

@@ -39,6 +39,11 @@ class Plan:
 
 def measure(target: Target, plan: Plan, moved: Progress = lambda what, done, of: None) -> Site:
     """Everything on one target. Words that are wrong raise `UsageError`; what fails there is among the problems."""
+    if plan.rows is not None:
+        outputs.check(plan.bundles, plan.rows)
+    if target.measures == "instructions" and (set(plan.lengths) == {OWN} or set(plan.threads) != {1}):
+        what = "instructions are counted at fixed lengths and on one thread"
+        raise UsageError(what, where=f"--target {target.word}", fix="such as --length 16,64 --threads 1")
     site = Site(target=target.word, measures=target.measures)
     try:
         with target.open() as host:
@@ -106,7 +111,9 @@ def _fill(site: Site, models: Sequence[Contender], plan: Plan, costs: Mapping[st
                 continue  # it has failed, and its line is there
             else:
                 row = row.model_copy(update={"cost": costs[model.name]})
-            row = row.model_copy(update={"outputs": outputs.measure(model, plan.rows)})
+            row = row.model_copy(update={"outputs": outputs.measure(model)})
+            if plan.rows is not None:
+                row = row.model_copy(update={"outputs": outputs.measure(model, row.outputs, plan.rows)})
         except AttarError as error:
             _teller(site)(AttarError(error.what, where=model.name, fix=error.fix).line())
         if row.instructions or row.cost or row.outputs:

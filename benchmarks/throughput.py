@@ -59,7 +59,8 @@ def measure(
     found: dict[str, list[Throughput]] = {queue.name: [] for queue in queues}
     plan = [(size, count) for size in sizes for count in threads]
     with ExitStack() as stack:
-        workers = {queue.name: stack.enter_context(Worker(queue.path, queue.runtime)) for queue in queues}
+        waiting = [queue for queue in queues if queue.sequences]
+        workers = {queue.name: stack.enter_context(Worker(queue.path, queue.runtime)) for queue in waiting}
         for number, (size, count) in enumerate(plan):
             on_progress(f"batches of {size}, threads {count}", number, len(plan))
             steps = {queue.name: queue.batches(size) for queue in queues if queue.name in workers}

@@ -37,6 +37,7 @@ from ..export.runtimes import Arrays, Runner
 from . import machine
 from .targets.host import HERE, Host
 
+LAST_S = 10.0  # how long a child that said its last may take to end
 REST_S, REST_LIMIT_S = 0.0005, 0.05  # how long the child looks at its own processor time, and gives up after
 LIBRARIES = {
     "onnxruntime": "onnxruntime",
@@ -108,7 +109,7 @@ class Worker:
             line = self._child.stdout.readline()
         except BrokenPipeError:
             line = b""
-        if not line:
+        if not line.endswith(b"\n"):  # a lost connection may leave half of one
             raise AttarError(self._last_words(), where=self.path.name)
         answer = json.loads(line)
         if "error" in answer:
@@ -117,8 +118,11 @@ class Worker:
 
     def _last_words(self) -> str:
         """Why the child is gone: the signal, and the last line it wrote."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout=LAST_S)
+        self._child.kill()
         code = self._child.wait()
-        if lost := self.host.ended(code):
+        if lost := self.host.ended(code, self._said()):
             return f"{lost}{self._said()}"
         number = -code if code < 0 else code - 128  # of the signal; a shell gives 128 and it
         how = (

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from .. import __version__
 from ..errors import FAILED, AttarError, UsageError
@@ -35,7 +35,7 @@ def predict(
     top_k: Count | None = None,
     seed: int = 0,
     serve: Flag = False,
-    port: int = 8000,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
     json: Flag = False,
 ) -> int:
     """Answer a text, a pair of texts, or a question with its context or its candidates, with a bundle's model.
@@ -60,7 +60,8 @@ def predict(
         json: print one JSON document
     """
     if serve:
-        return _serve(bundle, artefact, port, (text, file, pair, candidates or None))
+        given = (text, file, pair, candidates or None, ask or None, max_pieces, temperature, top_k, json or None)
+        return _serve(bundle, artefact, port, given)
     from ..benchmarks import terminal, wording
     from ..export import manifest
     from ..export.answers import Asked
@@ -96,7 +97,7 @@ def _serve(bundle: Path, artefact: str | None, port: int, words: tuple[object, .
     from ..demo import serve, site
 
     if any(word is not None for word in words):
-        raise UsageError("with --serve the texts are typed in the page", where="attar predict")
+        raise UsageError("with --serve texts and choices are typed in the page", where="attar predict")
     with tempfile.TemporaryDirectory(prefix="attar-") as space:
         made = site.build(bundle, Path(space) / "site", artefact)
         with serve.SiteServer(made.folder, port) as server:

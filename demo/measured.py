@@ -27,6 +27,7 @@ class PhoneLatency(Entry):
     length: PositiveInt  # pieces, without padding
     threads: PositiveInt
     queries: PositiveInt
+    repeats: PositiveInt = 1  # inferences of a query, whose mean is its time: a coarse clock sees many better than one
     p50_ms: NonNegativeFloat
     p90_ms: NonNegativeFloat
     mean_ms: NonNegativeFloat

@@ -20,6 +20,7 @@ from attar.benchmarks.conditions import Conditions, Watch
 from attar.benchmarks.intervals import half_width, interval
 from attar.benchmarks.latency import OWN, Contender
 from attar.benchmarks.protocol import Protocol, quick
+from attar.benchmarks.targets.host import Here
 from attar.benchmarks.worker import Worker
 from attar.errors import AttarError, UsageError
 from attar.export import runtimes
@@ -115,11 +116,11 @@ def test_sessions_are_processes_of_their_own_and_give_intervals(
 ) -> None:
     models = [Contender("a", onnx_file, "onnxruntime"), Contender("b", onnx_file, "onnxruntime")]
     ends: list[None] = []
-    plan = Protocol(queries=10, seconds=0.4, sessions=4, warmup=1)
+    plan = Protocol(queries=10, seconds=0, sessions=4, warmup=1)
     found = latency.measure(models, {8: queries[8]}, [1], plan, between=lambda: ends.append(None))
     one, other = found["b"][0], found["a"][0]
     assert len(ends) == one.sessions == 4
-    assert one.queries == other.queries > 12  # three a session are not the seconds that were asked for
+    assert one.queries == other.queries == 12  # three a session
     assert one.ratio is not None and one.ratio_interval and one.ratio_interval[0] <= one.ratio <= one.ratio_interval[1]
     assert other.ratio_interval == (1.0, 1.0) and one.p50_interval is not None
 
@@ -175,6 +176,48 @@ def test_what_others_do_is_seen_and_told() -> None:
         busy.wait()
     assert seen.drift is not None and seen.drift >= 1
     assert seen.others is None or seen.others > 0.05
+
+
+def test_a_length_that_fails_takes_no_other_along(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:
+    broken = {8: queries[8], 16: [{name: rows[:, :0] for name, rows in one.items()} for one in queries[16]]}
+    models = [Contender("a", onnx_file, "onnxruntime", queries=broken), Contender("b", onnx_file, "onnxruntime")]
+    lines: list[str] = []
+    found = latency.measure(models, queries, [1], Protocol(4, 0, 2, 1), on_failure=lines.append)
+    assert [one.length for one in found["a"]] == [8] and [one.length for one in found["b"]] == [8, 16]
+    assert found["b"][0].ratio is not None and found["b"][1].ratio is None
+    assert len(lines) == 1 and lines[0].startswith("a: at length 16: ")
+
+
+def test_texts_that_a_static_file_cannot_read_are_left_out(bundle_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle_folder, tmp_path / "short"))
+    longest = max(len(row.input_ids) for row in compare.sequences(copy))
+    words = json.loads((copy / "manifest.json").read_text("utf-8"))
+    words["artefacts"][0]["length"] = longest - 1
+    (copy / "manifest.json").write_text(json.dumps(words), "utf-8")
+    static, free = compare.contenders([copy], every=True)
+    assert static.queries is not None and free.queries is not None
+    assert 0 < len(static.queries[OWN]) < len(free.queries[OWN])
+    short, whole = compare.waiting([copy], [static, free])
+    assert len(short.sequences) < len(whole.sequences) and short.batches(1)
+
+
+def test_what_was_timed_is_kept_where_the_floor_cannot_be(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(threads: object) -> None:
+        raise AttarError("onnxruntime is not installed")
+
+    monkeypatch.setattr(floor, "measure", fails)
+    models = compare.contenders([bundle_folder], [8])
+    found = compare.compare(models, [1], quick(2, 1), on_failure=lambda line: None, with_floor=True)
+    assert found.costs[models[0].name].latencies and found.problems == ["onnxruntime is not installed"]
+
+
+def test_half_a_line_is_a_worker_that_is_gone(onnx_file: Path) -> None:
+    class Cut(Here):
+        def command(self) -> list[str]:
+            return [sys.executable, "-c", "print('{\"value\": 1', end='')"]
+
+    with Worker(onnx_file, "onnxruntime", Cut()) as worker, pytest.raises(AttarError, match="ended with code 0"):
+        worker.load(1)
 
 
 def test_a_worker_runs_the_inputs_it_keeps(onnx_file: Path, queries: dict[int, list[latency.Arrays]]) -> None:

@@ -265,6 +265,9 @@ def test_another_name_or_method_is_refused(server: SiteServer) -> None:
 def test_serving_takes_no_texts(bundle_folder: Path, capsys: Capture) -> None:
     assert main(["predict", str(bundle_folder), "a text", "--serve"]) == 2
     assert "typed in the page" in capsys.readouterr().err
+    assert main(["predict", str(bundle_folder), "--json", "--serve"]) == 2
+    assert main(["predict", str(bundle_folder), "--serve", "--port", "70000"]) == 2
+    assert "--port" in capsys.readouterr().err
 
 
 def test_a_saved_result_is_read_and_a_foreign_one_told(tmp_path: Path) -> None:

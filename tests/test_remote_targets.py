@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from attar.benchmarks import protocol, sites, targets
 from attar.benchmarks.targets import adb, remote, ssh
-from attar.benchmarks.targets.host import HERE
+from attar.benchmarks.targets.host import HERE, START
 from attar.benchmarks.worker import Worker
 from attar.cli import main
 from attar.errors import AttarError, UsageError
@@ -142,6 +142,26 @@ def test_the_command_lines_of_links() -> None:
     assert phone.push(Path("/a b"), "/data/local/tmp/0") == (pushed, False)
 
 
+def test_a_files_name_is_no_word_of_the_shell_there() -> None:
+    pushed: list[str] = []
+
+    class Spy(remote.Remote):
+        def push(self, file: Path, there: str) -> None:
+            pushed.append(there)
+
+    spy = Spy(ssh.Ssh("board"), "/tmp/attar.x")
+    for name in ("model.onnx;touch pwned", "model.o x", "model.onnx"):
+        spy.path(Path(name))
+    assert pushed == ["/tmp/attar.x/0", "/tmp/attar.x/1", "/tmp/attar.x/2.onnx"]
+    assert ssh.Ssh("board").push(Path("a"), "/tmp/a b")[0][-1] == "cat > '/tmp/a b'"
+
+
+def test_adb_tells_a_lost_phone_from_a_worker_that_failed() -> None:
+    link = adb.Adb("PHONE1")
+    assert link.lost(1, "adb: device 'PHONE1' not found") and link.lost(1, "error: closed")
+    assert not link.lost(1, "ModuleNotFoundError: No module named 'numpy'") and not link.lost(137, "")
+
+
 def test_the_light_files_run_by_themselves(tmp_path: Path, onnx_file: Path) -> None:
     """What is pushed is enough for a worker, and nothing else of attar is found."""
     remote.pack(tmp_path / "light.tar.gz")
@@ -151,7 +171,7 @@ def test_the_light_files_run_by_themselves(tmp_path: Path, onnx_file: Path) -> N
     assert all(name.startswith("attar/") and name.endswith(".py") for name in names)
 
     class There:
-        command = staticmethod(lambda: [sys.executable, "-P", "-S", "-m", "attar.benchmarks.worker"])
+        command = staticmethod(lambda: [sys.executable, "-S", "-c", START.format("attar.benchmarks.worker")])
         path = staticmethod(HERE.path)
         ended = staticmethod(HERE.ended)
 

@@ -18,6 +18,7 @@ from .host import Host
 from .remote import opened
 
 MEASURES = "time"
+GONE = re.compile(r"device .*not found|device (offline|unauthorized)|no devices|error: closed", re.ASCII)
 WORD = re.compile(r"(?P<serial>[A-Za-z0-9][\w.:-]*)(?P<python>/[^\s]+)?/?", re.ASCII)
 
 
@@ -28,12 +29,15 @@ class Adb:
     serial: str
     python: str = "python3"
     folders: str = "/data/local/tmp"
-    lost: tuple[int, ...] = (1, 255)
 
     @property
     def name(self) -> str:
         """As adb lists it."""
         return self.serial
+
+    def lost(self, code: int, said: str) -> bool:
+        """Its exit codes are those of the program there, too, so its own words decide."""
+        return code in (1, 255) and GONE.search(said) is not None
 
     def shell(self, script: str) -> list[str]:
         """Without a terminal, which would change what passes; the exit code comes back (Android 7 and newer)."""

@@ -108,7 +108,7 @@ class Emulated:
         """Where it is: the emulated program sees this machine's files."""
         return str(file.resolve())
 
-    def ended(self, code: int) -> str:  # noqa: ARG002 - one interface
+    def ended(self, code: int, said: str) -> str:  # noqa: ARG002 - one interface
         """Nothing: the emulator ends as its program ends."""
         return ""
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 WORKER = "attar.benchmarks.worker"
+# like `-m`, but a file of the current folder shadows no library; PYTHONSAFEPATH says that from Python 3.11 on
+START = "import sys, runpy; sys.path[:] = filter(None, sys.path); runpy.run_module('{}', run_name='__main__')"
 
 
 class Host(Protocol):
@@ -28,8 +30,8 @@ class Host(Protocol):
     def path(self, file: Path) -> str:
         """The file's path there; it is brought there first."""
 
-    def ended(self, code: int) -> str:
-        """What an exit code of the command says of the host; empty where the worker itself ended with it."""
+    def ended(self, code: int, said: str) -> str:
+        """What the command's exit code and last line say of the host; empty where the worker itself ended so."""
 
 
 class Here:
@@ -37,17 +39,17 @@ class Here:
 
     def command(self) -> Sequence[str]:
         """This interpreter."""
-        return [sys.executable, "-m", __name__.removesuffix("targets.host") + "worker"]
+        return [sys.executable, "-c", START.format(__name__.removesuffix("targets.host") + "worker")]
 
     def environment(self) -> Mapping[str, str]:
-        """Ours, but a file of the current folder shadows no library."""
-        return {**os.environ, "PYTHONSAFEPATH": "1"}
+        """Ours."""
+        return os.environ
 
     def path(self, file: Path) -> str:
         """Where it is."""
         return str(file.resolve())
 
-    def ended(self, code: int) -> str:  # noqa: ARG002 - one interface
+    def ended(self, code: int, said: str) -> str:  # noqa: ARG002 - one interface
         """Nothing: the worker's end is its own."""
         return ""
 

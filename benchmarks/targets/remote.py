@@ -52,9 +52,8 @@ class Link(Protocol):
     def folders(self) -> str:
         """Where a new folder may be made."""
 
-    @property
-    def lost(self) -> Sequence[int]:
-        """Exit codes that say that the connection is lost."""
+    def lost(self, code: int, said: str) -> bool:
+        """Whether this end of the command says that the connection is lost."""
 
     def shell(self, script: str) -> list[str]:
         """The command that runs a script of the shell there, with our stdin and stdout."""
@@ -84,14 +83,15 @@ class Remote:
         """Its place in the folder there; it is brought there the first time."""
         file = file.resolve()
         if file not in self._pushed:
-            there = f"{self.folder}/{len(self._pushed)}{file.suffix}"
+            suffix = file.suffix if file.suffix[1:].isalnum() and file.suffix.isascii() else ""  # a bundle's words
+            there = f"{self.folder}/{len(self._pushed)}{suffix}"
             self.push(file, there)
             self._pushed[file] = there
         return self._pushed[file]
 
-    def ended(self, code: int) -> str:
+    def ended(self, code: int, said: str) -> str:
         """Whether the connection is lost."""
-        return "the connection is lost" if code in self.link.lost else ""
+        return "the connection is lost" if self.link.lost(code, said) else ""
 
     def run(self, script: str) -> str:
         """What a script prints there. Raises `AttarError` with its last words where it fails."""

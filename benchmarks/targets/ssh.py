@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,15 @@ class Ssh:
     port: int | None = None
     python: str = "python3"
     folders: str = "/tmp"
-    lost: tuple[int, ...] = (255,)
 
     @property
     def name(self) -> str:
         """As the user would say it."""
         return f"{self.user}@{self.host}" if self.user else self.host
+
+    def lost(self, code: int, said: str) -> bool:  # noqa: ARG002 - one interface
+        """ssh's own exit code."""
+        return code == 255
 
     def shell(self, script: str) -> list[str]:
         """One connection for each script."""
@@ -57,7 +61,7 @@ class Ssh:
 
     def push(self, file: Path, there: str) -> tuple[list[str], bool]:  # noqa: ARG002 - it comes by stdin
         """By the shell's own `cat`: some boards have no sftp."""
-        return self.shell(f"cat > {there}"), True
+        return self.shell(f"cat > {shlex.quote(there)}"), True
 
 
 def parse(rest: str) -> Ssh:

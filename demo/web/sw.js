@@ -11,10 +11,12 @@ const known = new Map(FILES.map((file) => [new URL(file.path, base).href, file])
 
 async function fetched(url, file) {
   const response = await fetch(url, { cache: "no-cache" });
-  const bytes = await response.clone().arrayBuffer();
+  const bytes = await response.arrayBuffer();
   const hash = Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), (byte) => byte.toString(16).padStart(2, "0"));
   if (!response.ok || hash.join("") !== file.sha256) throw new Error(`${file.path} is not as published`);
-  return response;
+  const headers = new Headers(response.headers); // of the bytes alone: a response that was redirected opens no page
+  for (const name of ["Content-Encoding", "Content-Length"]) headers.delete(name);
+  return new Response(bytes, { headers });
 }
 
 async function fill(kind, data) {

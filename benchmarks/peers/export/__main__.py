@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import subprocess
 import sys
@@ -23,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from .... import __version__
-from ....errors import AttarError, UsageError
+from ....errors import FAILED, AttarError, UsageError
 from ....export import bundle as bundles
 from ....export import manifest as manifests
-from ....export.manifest import Manifest
+from ....export.manifest import Artefact, Manifest
 from ....files import inside, read_json, write_json
 from ... import outputs, sites, target_tables, targets, terminal
 from ...protocol import Protocol, quick
@@ -39,9 +38,9 @@ HERE = Path(__file__).parent
 def optimum(run: Path, work: Path) -> tuple[dict[str, Path], dict[str, Any]]:
     """What Optimum makes of the student, by name, and what it said."""
     interpreter = environments.python("optimum")
-    words = [str(interpreter), "-m", "export.optimum_onnx", str(run / "student"), str(run / "bundle"), str(work)]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    places = [str(place.resolve()) for place in (run / "student", run / "bundle", work)]
+    words = [str(interpreter), str(HERE / "optimum_onnx.py"), *places]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise AttarError(f"it stopped: {said[-1] if said else f'exit code {done.returncode}'}", where="optimum")
@@ -52,7 +51,7 @@ def optimum(run: Path, work: Path) -> tuple[dict[str, Path], dict[str, Any]]:
 def dressed(file: Path, name: str, own: Path, folder: Path) -> Path:
     """A bundle like `own`, with this file as its only artefact; the folder bears the name."""
     card = manifests.load(own)
-    artefact = next(one for one in card.artefacts if one.file.endswith(".onnx") and one.precision == "int8")
+    artefact = _int8(card)
     if "fp32" in name:
         artefact = artefact.model_copy(update={"precision": "fp32"})
     artefact = artefact.model_copy(update={"file": "model.onnx", "processors": []})
@@ -65,6 +64,14 @@ def dressed(file: Path, name: str, own: Path, folder: Path) -> Path:
     return place
 
 
+def _int8(card: Manifest) -> Artefact:
+    found = next((one for one in card.artefacts if one.file.endswith(".onnx") and one.precision == "int8"), None)
+    if found is None or card.task.head != "sequence":
+        what = "Optimum is compared on sequence classifiers with an int8 ONNX file"
+        raise UsageError(what, where=card.name, fix="name another run")
+    return found
+
+
 def _plain(value: Any) -> Any:
     return [one.model_dump() for one in value] if isinstance(value, list) else value
 
@@ -72,6 +79,7 @@ def _plain(value: Any) -> Any:
 def measure(run: Path, lengths: Sequence[int], threads: Sequence[int], protocol: Protocol) -> Bench:
     """Everything, in turns; the reference is the default of attar's bundle."""
     own, problems = run / "bundle", []
+    _int8(manifests.load(own))  # before minutes are spent
     with tempfile.TemporaryDirectory() as place, terminal.progress(quiet=False) as moved:
         made: dict[str, Path] = {}
         loaded: dict[str, float] = {}
@@ -99,16 +107,15 @@ def main() -> int:
     """Compare and show; the exit code is that of the error, or 0."""
     parser = argparse.ArgumentParser(prog="attar.benchmarks.peers.export", description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="a run folder with a student and a bundle of one text classification")
-    parser.add_argument("--length", default="16,64", help="pieces of the texts (16,64)")
-    parser.add_argument("--threads", default="1", help="numbers of threads (1)")
+    parser.add_argument("--length", type=int, nargs="+", default=[16, 64], help="pieces of the texts (16 64)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="numbers of threads (1)")
     parser.add_argument("--quick", action="store_true", help="one session of 100 queries")
     parser.add_argument("--out", type=Path, help="keep the document here")
     options = parser.parse_args()
-    lengths, threads = ([int(word) for word in words.split(",")] for words in (options.length, options.threads))
     try:
         if not (options.run / "bundle" / manifests.NAME).is_file():
             raise UsageError("no bundle", where=str(options.run), fix="name a finished run, such as runs/trec")
-        found = measure(options.run, lengths, threads, quick(100) if options.quick else Protocol())
+        found = measure(options.run, options.length, options.threads, quick(100) if options.quick else Protocol())
     except AttarError as error:
         print(error.line(), file=sys.stderr)
         return error.code
@@ -118,7 +125,7 @@ def main() -> int:
     if options.out:
         write_json(options.out, found.model_dump(mode="json"))
         print(options.out)
-    return 0
+    return FAILED if found.targets[0].problems else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A script for optimum's own environment: export and quantize a student as optimum-onnx's documentation does.
 
-python -m export.optimum_onnx STUDENT BUNDLE OUT      (PYTHONPATH is the folder above)
+    python optimum_onnx.py STUDENT BUNDLE OUT      (the interpreter is that of Optimum's environment)
 
 - `ORTModelForSequenceClassification.from_pretrained(…, export=True)`, then `ORTQuantizer` with the configurations that
   its documentation gives for this kind of processor: dynamic int8 for AVX-512 VNNI, and for AVX2.
