@@ -34,28 +34,28 @@ def times(sites: Sequence[Site]) -> Table:
     """Latency of each model on each real target."""
     columns = [("", "target", ""), ("", "model", ""), ("", "length", "pieces"), ("", "threads", "")]
     columns += [("latency", "p50", "ms"), ("latency", "p90", "ms"), ("latency", "speed", "its reference = 1")]
-    rows = []
+    rows: list[Row] = []
     for at, site in enumerate(sites):
+        own: list[Row] = []
         for number, model in enumerate(site.models if site.measures == "time" else []):
             for place, one in enumerate(model.cost.latencies if model.cost else []):
                 path = f"targets[{at}].models[{number}].cost.latencies[{place}]"
                 spread = f"± {half:.1%}" if (half := half_width(one.ratio_interval)) and one.ratio != 1 else ""
-                rows.append(
-                    Row(
-                        [
-                            _place(site),
-                            Cell(model.name),
-                            Cell(str(one.length) if one.length else f"own, {digits(one.pieces or 0)}"),
-                            Cell(str(one.threads)),
-                            figure(f"{path}.p50_ms", one.p50_ms, digits),
-                            figure(f"{path}.p90_ms", one.p90_ms, digits),
-                            figure(f"{path}.ratio", one.ratio, lambda ratio: f"{digits(ratio)}×", spread),
-                        ],
-                        remark="; ".join(site.problems) if model is site.models[-1] else "",
-                    )
-                )
+                cells = [
+                    _place(site),
+                    Cell(model.name),
+                    Cell(str(one.length) if one.length else f"own, {digits(one.pieces or 0)}"),
+                    Cell(str(one.threads)),
+                    figure(f"{path}.p50_ms", one.p50_ms, digits),
+                    figure(f"{path}.p90_ms", one.p90_ms, digits),
+                    figure(f"{path}.ratio", one.ratio, lambda ratio: f"{digits(ratio)}×", spread),
+                ]
+                own.append(Row(cells))
+        if own:
+            own[-1] = own[-1]._replace(remark="; ".join([*site.problems, *site.warnings]))
+        rows += own
     caption = "Batch 1. A speed compares models of one target alone; machines are not compared with each other."
-    return Table("places", "Other machines", caption, columns, rows)
+    return Table("places", "Times by target", caption, columns, rows)
 
 
 def instructions(sites: Sequence[Site]) -> Table:

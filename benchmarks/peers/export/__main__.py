@@ -51,10 +51,8 @@ def optimum(run: Path, work: Path) -> tuple[dict[str, Path], dict[str, Any]]:
 def dressed(file: Path, name: str, own: Path, folder: Path) -> Path:
     """A bundle like `own`, with this file as its only artefact; the folder bears the name."""
     card = manifests.load(own)
-    artefact = _int8(card)
-    if "fp32" in name:
-        artefact = artefact.model_copy(update={"precision": "fp32"})
-    artefact = artefact.model_copy(update={"file": "model.onnx", "processors": []})
+    alike = [one for one in card.artefacts if one.file.endswith(".onnx") and one.precision == name.split()[1]]
+    artefact = (alike or [_int8(card)])[0].model_copy(update={"file": "model.onnx", "processors": []})
     changed = {"name": name, "artefacts": [artefact], "default": "model.onnx", "files": {}, "figures": {}}
     made = Manifest.model_validate(card.model_dump() | {key: _plain(value) for key, value in changed.items()})
     sources = {name: inside(own, name) for name in card.files if not name.endswith((".onnx", ".ort", ".tflite"))}
