@@ -189,7 +189,7 @@ def test_the_bundle_tells_the_cost_of_its_artefacts(run: Path, teacher: Path) ->
         "runtime": "onnxruntime",
         "inputs": [one.model_dump() for one in tiny.artefacts[0].inputs],
     }
-    more = (words, table), ([card], MAX_LENGTH, tiny.tokenizer.pad_id, {}, run, run / "student" / "tokenizer.json")
+    more = (words, table), ([card], MAX_LENGTH, tiny.tokenizer.pad_id, {}, run, run / "student")
     package.pack("tiny", *more[0], chosen, *more[1], run / "bundle")
     figures = manifest.load(run / "bundle").figures
     assert set(figures) == {"teacher", "model.onnx"}
