@@ -74,7 +74,7 @@ def _maker(id: str | None, key: Path | None) -> Callable[[Site, Path], Package]:
 
 def _tell(package: Package) -> None:
     size = f"{package.bytes / 1e6:.1f} MB"
-    print(f"{package.file}: {package.id}, {size}, no permissions, {package.checks.files} files alike, signature verified")
+    print(f"{package.file}: {package.id}, {size}, no permissions, {package.checks.files} files alike, verified")
     if package.debug_key:
         words = "signed with a debug key of this machine, good for trying; --key names your own"
         print(f"attar: {words}", file=sys.stderr)

@@ -26,7 +26,7 @@ from xml.sax.saxutils import quoteattr
 from ..errors import UsageError
 from ..files import explain_os_errors, write_bytes, write_text
 from . import apk_check, icons
-from .apk_key import Key
+from .apk_key import PASSWORD, Key
 from .apk_tools import ANDROID, MIN_SDK, TARGET_SDK, Tools
 from .serve import HEADERS, KINDS
 from .site import MARK, title
@@ -63,17 +63,15 @@ def build(site: Path, name: str, version: str, out: Path, tools: Tools, key: Key
     Raises `AttarError` where a tool fails or the package is not what it must be; then nothing is at `out`.
     """
     id = checked(id) if id else identifier(name)
+    if out.is_dir():
+        raise UsageError("this is a folder", where=str(out), fix="name a file: app.apk")
     files, shown = site_files(site), label(name)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with explain_os_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with explain_os_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as space:
         folder = Path(space)
         _unsigned(folder, manifest(id, shown, version), files, tools)
-        tools.run("zipalign", "-f", "4", folder / "unsigned.apk", folder / "aligned.apk")
-        schemes = ["--v1-signing-enabled", "false", "--v2-signing-enabled", "true", "--v3-signing-enabled", "true"]
-        by = ["--ks", key.store, "--ks-key-alias", key.alias, "--ks-pass", f"env:{next(iter(key.secret))}"]
-        signed = folder / "signed.apk"
-        words = [*by, *schemes, "--out", signed, folder / "aligned.apk"]
-        tools.run("apksigner", "sign", *words, secret=key.secret)
+        signed = _signed(folder, tools, key)
         found = apk_check.check(signed, id, shown, files, tools)
         write_bytes(out, signed.read_bytes())
     return Package(out, id, out.stat().st_size, key.debug, found)
@@ -141,7 +139,7 @@ def _unsigned(folder: Path, manifest: str, files: Mapping[str, bytes], tools: To
     write_bytes(folder / "res/mipmap-xxxhdpi/front.png", icons.png(FRONT, maskable=True))
     write_text(folder / "res/mipmap-anydpi-v26/icon.xml", ADAPTIVE)
     write_text(folder / "res/values/colors.xml", COLORS.format(*icons.DEEP))
-    sources = ["-M", folder / "AndroidManifest.xml", "-S", folder / "res", "-I", tools.framework]
+    sources: list[str | Path] = ["-M", folder / "AndroidManifest.xml", "-S", folder / "res", "-I", tools.framework]
     tools.run("aapt", "package", "-f", "--no-crunch", *sources, "-F", folder / "binary.apk")
     with zipfile.ZipFile(folder / "binary.apk") as binary:
         parts = {name: binary.read(name) for name in sorted(binary.namelist())}
@@ -154,3 +152,13 @@ def _unsigned(folder: Path, manifest: str, files: Mapping[str, bytes], tools: To
             card.compress_type = zipfile.ZIP_STORED if Path(name).suffix in STORED else zipfile.ZIP_DEFLATED
             card.create_system, card.external_attr = 3, 0o644 << 16
             package.writestr(card, content, compresslevel=9)
+
+
+def _signed(folder: Path, tools: Tools, key: Key) -> Path:
+    """Align and sign `unsigned.apk`; aligned first, since a signature is over the whole file."""
+    aligned, signed = folder / "aligned.apk", folder / "signed.apk"
+    tools.run("zipalign", "-f", "4", folder / "unsigned.apk", aligned)
+    by = ["--ks-key-alias", key.alias, "--ks-pass", f"env:{PASSWORD}"]
+    schemes = ["--v1-signing-enabled", "false", "--v2-signing-enabled", "true", "--v3-signing-enabled", "true"]
+    tools.run("apksigner", "sign", "--ks", key.store, *by, *schemes, "--out", signed, aligned, secret=key.secret)
+    return signed
