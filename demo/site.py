@@ -50,6 +50,7 @@ class Site:
     """What was written."""
 
     folder: Path
+    name: str  # of the bundle
     version: str
     artefact: str  # the file that answers
     app_bytes: int  # of the page and its libraries
@@ -75,7 +76,7 @@ def build(bundle: Path, out: Path, artefact: str | None = None, beside: Path | N
     shell = _shell(own["name"])
     files = [{"path": name, **_card(content), "data": True} for name, content in sorted(data.items())]
     files += [{"path": name, **_card(content), "data": False} for name, content in sorted(shell.items())]
-    about = {"attar": __version__, "title": _title(own["name"]), "runtime": runtime, "models": models, "files": files}
+    about = {"attar": __version__, "title": title(own["name"]), "runtime": runtime, "models": models, "files": files}
     version = value_digest(about)[:16]
     site = json.dumps({"version": version, **about}, ensure_ascii=False, separators=(",", ":")).encode()
     listed = [*files, {"path": "site.json", **_card(site), "data": False}]
@@ -84,7 +85,7 @@ def build(bundle: Path, out: Path, artefact: str | None = None, beside: Path | N
     _write(out, {**shell, **data, "site.json": site}, version)
     sizes = [sum(map(len, part.values())) for part in (shell, data)]
     engine = len(data[runtime])
-    return Site(out, version, str(own["artefact"]["file"]), sizes[0] + engine, sizes[1] - engine)
+    return Site(out, own["name"], version, str(own["artefact"]["file"]), sizes[0] + engine, sizes[1] - engine)
 
 
 def select(manifest: Manifest, file: str | None, where: str) -> Artefact:
@@ -165,12 +166,12 @@ def _shell(name: str) -> dict[str, bytes]:
     left_out = {RUNTIME, "vendor/.ready", "sw.js"}
     found = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sorted(WEB.rglob("*")) if path.is_file()}
     shell = {name: content for name, content in found.items() if name not in left_out}
-    words = {b"@POLICY@": POLICY, b"@TITLE@": _escaped(_title(name))}
+    words = {b"@POLICY@": POLICY, b"@TITLE@": _escaped(title(name))}
     for mark, text in words.items():
         shell["index.html"] = shell["index.html"].replace(mark, text.encode())
     shell["icon.svg"] = icons.svg().encode()
     shell |= {file: icons.png(*how) for file, how in ICONS.items()}
-    shell["app.webmanifest"] = json.dumps(_web_manifest(_title(name)), ensure_ascii=False).encode()
+    shell["app.webmanifest"] = json.dumps(_web_manifest(title(name)), ensure_ascii=False).encode()
     return shell
 
 
@@ -193,7 +194,7 @@ def _web_manifest(title: str) -> dict[str, Any]:
     }
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
     """A bundle's name as people write it."""
     words = name.replace("_", " ").replace("-", " ").strip()
     return words[:1].upper() + words[1:] or "attar"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from attar import debian
 from attar.benchmarks import compare, instructions, machine, outputs, sites, targets
 from attar.benchmarks.targets import arm, arm_setup
 from attar.benchmarks.targets.host import Host
@@ -84,7 +85,7 @@ def test_without_the_tools_or_the_network_it_is_one_line(tmp_path: Path, monkeyp
     for name, text in (("apt-get", broken), ("dpkg-deb", ""), ("gcc", ""), ("dpkg", "#!/bin/sh\necho amd64\n")):
         (tmp_path / name).write_text(text, "utf-8")
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setattr(arm_setup, "KEYRING", tmp_path / "gcc")
+    monkeypatch.setattr(debian, "KEYRING", tmp_path / "gcc")
     said: list[str] = []
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(AttarError, match=r"apt-get failed: .*resolve host; is there a network") as told:
@@ -93,7 +94,7 @@ def test_without_the_tools_or_the_network_it_is_one_line(tmp_path: Path, monkeyp
 
 
 def test_apt_is_kept_from_this_system(tmp_path: Path) -> None:
-    lines = arm_setup._configuration(tmp_path, "arm64").splitlines()
+    lines = debian.configuration(tmp_path, "arm64").splitlines()
     values = dict(line.removesuffix(";").split(" ", 1) for line in lines)
     for name in ("Dir::State", "Dir::State::status", "Dir::Cache", "Dir::Etc::sourcelist"):
         assert str(tmp_path) in values[name]

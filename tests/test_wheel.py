@@ -43,6 +43,8 @@ def test_every_package_is_in_it_and_tests_are_not(wheel: Path) -> None:
         "recipes/scores/language.yaml",
         "tasks/assistant/templates.yaml",
         "demo/web/index.html",
+        "demo/android/AndroidManifest.xml",
+        "demo/android/SiteActivity.java",
         "demo/web/screens/write.js",
         "py.typed",
     ):

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ... import debian
 from ...errors import AttarError, UsageError, nearest
 from ...files import file_digest
 from .host import WORKER, Host
@@ -60,16 +61,12 @@ CPUS = {
 
 def home() -> Path:
     """The folder that `attar arm-setup` makes: `$ATTAR_ARM`, or `attar/arm` in the user's cache."""
-    if named := os.environ.get("ATTAR_ARM"):
-        return Path(named).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attar" / "arm"
+    return debian.home("ATTAR_ARM", "arm")
 
 
 def qemu(folder: Path) -> list[str]:
-    """The emulator of such a folder, run by its own loader and libraries: it needs nothing of this system."""
-    loader = next(iter(sorted(folder.glob("host/lib*/ld-linux-*.so.*"))), folder / "host/lib64/ld-linux.so")
-    libraries = sorted({str(path.parent) for path in folder.glob("host/**/lib/*-linux-gnu/*.so.*")})
-    return [str(loader), "--library-path", ":".join(libraries), str(folder / "host/usr/bin/qemu-aarch64")]
+    """The emulator of such a folder."""
+    return debian.program(folder / "host", "qemu-aarch64")
 
 
 def plugin(folder: Path) -> Path:

@@ -12,7 +12,7 @@ import { question } from "./screens/question.js";
 import { search } from "./screens/search.js";
 import { slots } from "./screens/slots.js";
 import { write } from "./screens/write.js";
-import { base } from "./store.js";
+import { base, packaged } from "./store.js";
 import { Told, told } from "./told.js";
 import { speaker } from "./words.js";
 
@@ -97,7 +97,7 @@ async function load() {
 }
 
 async function keep() {
-  if (!navigator.serviceWorker) return;
+  if (packaged || !navigator.serviceWorker) return;
   let first = !navigator.serviceWorker.controller; // the first worker takes over a page that is already its own
   const registration = await navigator.serviceWorker.register(new URL("sw.js", base), { updateViaCache: "none" });
   const offer = () => {

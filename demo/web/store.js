@@ -6,10 +6,13 @@
 import { Told } from "./told.js";
 
 export const base = new URL("./", import.meta.url);
+/** In an Android package the files are on the phone already, and nothing is to be kept of them. */
+export const packaged = base.host === "appassets.androidplatform.net";
 /** Caches are shared by all sites of an origin: the folder is part of their names. */
 export const cacheName = (kind) => `attar ${base.pathname} ${kind}`;
 
 async function open() {
+  if (packaged) return null;
   try {
     return await caches.open(cacheName("data"));
   } catch {
@@ -45,7 +48,7 @@ export async function load(file, moved = () => {}) {
   }
   const bytes = await fetched(url, file, moved);
   if (!(await whole(bytes, file))) throw new Told("damaged", file.path);
-  let kept = false;
+  let kept = packaged;
   try {
     if (cache) {
       await cache.put(url, new Response(bytes, { headers: { "Content-Type": "application/octet-stream" } }));

@@ -1,6 +1,7 @@
 // How quick the model is on this device and whether it answers as it should; the result can be saved as a file.
 
 import { h, megabytes, milliseconds } from "../dom.js";
+import { packaged } from "../store.js";
 
 const QUERIES = 40, WARMUP = 5;
 
@@ -93,7 +94,9 @@ function table(one, say) {
 }
 
 function download(value, name) {
-  const url = URL.createObjectURL(new Blob([`${JSON.stringify(value, null, 2)}\n`], { type: "application/json" }));
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  if (packaged) return h("a", { href: `data:application/json,${encodeURIComponent(text)}`, download: name }).click(); // shared by the phone
+  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   const link = h("a", { href: url, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
