@@ -18,7 +18,7 @@ demo: $(READY) $(APP)
 	$(BIN)/attar compress recipes/assistant.yaml
 
 test: $(READY) $(APP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 app: $(VENDOR)/.ready
 

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 settings.register_profile("attar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("attar")
 
+# The longest files, longest first: a worker that is given one of them last keeps the others waiting.
+LONG = (
+    "pipeline", "search", "heads_road", "export", "app", "compress_steps", "single_copies", "gpt_road", "processes",
+    "inspect", "light", "peers", "fusion", "language_road",
+)  # fmt: skip
+
 LABELS = ["lights", "music", "weather"]
 SENTENCES = [
     "turn on the lights in the kitchen",
@@ -40,6 +46,12 @@ SENTENCES = [
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MAX_LENGTH = 32
 TOLERANCE = 1e-3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the workers take files in this order."""
+    order = {f"test_{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def tiny_tokenizer(folder: Path) -> Path:
