@@ -161,7 +161,7 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
     )
 
 
-EXPORT = Stage("export", "artefacts", 2, ("teach", "distil"), _export_inputs, _export)
+EXPORT = Stage("export", "artefacts", 3, ("teach", "distil"), _export_inputs, _export)
 VERIFY = Stage("verify", "verification", 2, ("export",), _verify_inputs, _verify)
 MEASURE = Stage("measure", "measurement", 2, ("verify",), _measure_inputs, _measure, False)
 BUNDLE = Stage("bundle", "bundle", 3, ("measure",), _bundle_inputs, _bundle, False)

@@ -241,10 +241,22 @@ def test_onnx_has_a_recent_opset_and_no_metadata(exported: Exported) -> None:
     import onnx as onnx_library
 
     model = onnx_library.load(exported.folder / "fp32.onnx")
-    assert {entry.domain: entry.version for entry in model.opset_import}[""] >= 18
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] >= 20
     assert not model.metadata_props
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert [output.name for output in model.graph.output] == ["logits"]
+
+
+def test_onnxruntime_fuses_biases_into_gelu_and_no_sums_into_norms(exported: Exported, tmp_path: Path) -> None:
+    """The fused kernels are what is quick, or slow; see `export/onnx.py`."""
+    import onnx as onnx_library
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 3, str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(exported.folder / "fp32.onnx", options, providers=["CPUExecutionProvider"])
+    names = {node.op_type for node in onnx_library.load(tmp_path / "optimized.onnx").graph.node}
+    assert "BiasGelu" in names and not names & {"Erf", "SkipLayerNormalization"}
 
 
 def test_a_shared_layer_is_stored_once(tmp_path: Path) -> None:
