@@ -1,11 +1,12 @@
 """The results page: written from records, never typed.
 
-    python -m attar.results              docs/{runs,studies,scores,targets,peers} -> docs/results.md, docs/plots/*.svg
+    python -m attar.results              docs/*/*.json -> docs/results.md, docs/plots/*.svg
     python -m attar.results --check      fails where they are not what the records give
 
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
   `docs/scores/` what `attar score` wrote, `docs/targets/` what `attar bench --target … --json` printed, and
-  `docs/peers/` the records of comparisons with other programs, so that anybody can check it.
+  `docs/peers/` the records of comparisons with other programs, so that anybody can check it. `docs/app/` holds what
+  `attar.demo.bench` saw of the phone app, and its screenshots.
 - Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
 - The page holds no date of its own: the same records give the same bytes.
 """
@@ -28,6 +29,7 @@ from .benchmarks.record import Bench, Run, load
 from .benchmarks.report import TEMPLATES, grid, markdown, plain
 from .benchmarks.study_record import StudyRecord
 from .benchmarks.teachers import trained_table
+from .demo import shown
 from .errors import AttarError, UsageError
 from .files import read_document, write_text
 from .scores import record as scores_record
@@ -51,6 +53,7 @@ class Records(NamedTuple):
     scores: Sequence[Scores] = ()
     targets: Sequence[Bench] = ()
     peers: Sequence[Comparison] = ()
+    app: Sequence[shown.Shown] = ()
 
 
 def pages(records: Records) -> dict[str, str]:
@@ -75,7 +78,13 @@ def pages(records: Records) -> dict[str, str]:
         parts.append(f"## Elsewhere\n\nMade by:\n\n    {one.command}\n")
         parts += [f"### {table.title}\n\n{grid(table)}" for table in places.tables(one.targets)]
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
+    parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
     return {"results.md": "\n".join(parts), **found}
+
+
+def _pictures(names: Sequence[str]) -> str:
+    """Screenshots, side by side."""
+    return "\n" + "\n".join(f"![{Path(name).stem}](app/{name})" for name in names) + "\n" if names else ""
 
 
 def _scores(found: Scores, plots: Sequence[str]) -> str:
@@ -117,6 +126,7 @@ def recorded(docs: Path = DOCS) -> Records:
         [scores_record.load(file) for file in named("scores")],
         [read_document(Bench, file, "measurement of targets") for file in named("targets")],
         [peers.load(file) for file in named("peers")],
+        [shown.load(file) for file in named("app")],
     )
     if not any(found):
         raise UsageError("no records", where=str(docs), fix="copy run.json files to docs/runs")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_bundles
-from attar.demo import measured, site
+from attar.demo import measured, shown, site
 from attar.demo.serve import SiteServer
 from attar.export.answers import Asked
 from attar.export.continuation import Continuer
@@ -435,3 +437,16 @@ def test_it_can_be_installed_and_its_policy_is_strict(browser: Any, sites: Any) 
             == "refused"
         )
         assert not [one for one in app.asked if not one.startswith(app.url)]
+
+
+def test_what_a_browser_shows_is_a_record_and_a_table(sites: Any, tmp_path: Path) -> None:
+    bundle, out = sites["classification"][0], tmp_path / "app.json"
+    words = [sys.executable, "-m", "attar.demo.bench", str(bundle), "--visits", "2", "--texts", "1", "--out", str(out)]
+    done = subprocess.run([*words, "--pictures", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = shown.load(out)
+    assert found.foreign_requests == 0 and found.golden["passed"] and len(found.ready_ms) == 2
+    assert found.typing.keys >= len(found.typing.ms) > found.typing.keys / 2  # a busy machine drops answers, not keys
+    assert found.wire.model < (bundle / found.artefact).stat().st_size and found.package is None
+    assert [tmp_path.joinpath(name).read_bytes()[:4] for name in found.pictures] == [b"\x89PNG"] * 2
+    assert found.typing.shifts < 0.05 and len(shown.table(found).rows) == 9
