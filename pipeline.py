@@ -41,7 +41,7 @@ def run(
     `student` stands for the last stage that makes the student. Where its student was `searched` for, whether anything
     can meet the budget was seen there.
 
-    A run with a teacher ends with `run.json`, `report.html` and `report.md` in its folder: how far it came.
+    A run with a teacher ends with `run.json` and the report in its folder: how far it came.
     """
     until = spec.student_stage if until == SMALLER else until
     others = (out.parent, *beside)
@@ -177,7 +177,9 @@ def _perform(context: Context, stage: Stage) -> None:
 
 def _outdate(out: Path, stage: Stage) -> None:
     """A stage's content changes: the run's record and bundle, made from the former one, go."""
-    for name in ("run.json", "report.html", "report.md"):
+    from .benchmarks.report import FORMS
+
+    for name in ("run.json", *FORMS):
         (out / name).unlink(missing_ok=True)
     last = Slot(out, BUNDLE.name, BUNDLE.folder)
     if stage.name != last.name:

@@ -20,18 +20,19 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import places, study_record, study_tables
+from .benchmarks import effort, origins, places, study_record, study_tables
 from .benchmarks.cells import Figure, Table
 from .benchmarks.peers.distillation import record as peers
 from .benchmarks.peers.distillation import table as peers_table
 from .benchmarks.peers.distillation.record import Comparison
-from .benchmarks.record import Bench, Run, load
-from .benchmarks.report import TEMPLATES, grid, markdown, plain
+from .benchmarks.record import Bench, Run, load, load_bench
+from .benchmarks.rendering import TEMPLATES, grid, plain
+from .benchmarks.report import markdown
 from .benchmarks.study_record import StudyRecord
 from .benchmarks.teachers import trained_table
 from .demo import shown
 from .errors import AttarError, UsageError
-from .files import read_document, write_text
+from .files import write_text
 from .scores import record as scores_record
 from .scores import tables as scores_tables
 from .scores.plot import pictures
@@ -76,7 +77,8 @@ def pages(records: Records) -> dict[str, str]:
         parts.append(_scores(sheet, list(drawn)))
     for one in records.targets:
         parts.append(f"## Elsewhere\n\nMade by:\n\n    {one.command}\n")
-        parts += [f"### {table.title}\n\n{grid(table)}" for table in places.tables(one.targets)]
+        tables = [*effort.tables(one.targets), *places.tables(one.targets)]
+        parts += [f"### {table.title}\n\n{grid(origins.marked(table, 'targets'))}" for table in tables]
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
     parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
     return {"results.md": "\n".join(parts), **found}
@@ -124,7 +126,7 @@ def recorded(docs: Path = DOCS) -> Records:
         [load(file) for file in named("runs")],
         [study_record.load(file) for file in named("studies")],
         [scores_record.load(file) for file in named("scores")],
-        [read_document(Bench, file, "measurement of targets") for file in named("targets")],
+        [load_bench(file) for file in named("targets")],
         [peers.load(file) for file in named("peers")],
         [shown.load(file) for file in named("app")],
     )

@@ -29,10 +29,12 @@ def rows(spec: Recipe, results: Results, out: Path) -> list[Model]:
     table = [_torch_row("teacher", results["teach"], out, "teacher")] if "teach" in results else []
     for stage in [one for one in spec.student_stages if one in results][-1:]:
         table.append(_torch_row("student", results[stage], out, spec.folder_of(stage)))
-    costs = results.get("measure", {}).get("costs", {})
+    measure = results.get("measure", {})
+    costs, gzipped = measure.get("costs", {}), measure.get("gzipped", {})
     for model in map(Model.model_validate, results.get("verify", {}).get("models", [])):
         if model.name in costs:
             model.cost = Cost.model_validate(costs[model.name])
+            model.gzipped = gzipped.get(model.name)
         table.append(model)
     return table
 
@@ -133,6 +135,7 @@ def assemble(
         name=spec.name,
         command=command,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        measured=measure.get("measured", ""),
         task=task,
         recipe=spec.model_dump(mode="json"),
         machine=measure.get("machine") or machine.describe(),
@@ -142,6 +145,7 @@ def assemble(
         models=table,
         road=road.milestones(spec, results),
         shares={model.name: shares(out / str(model.file)) for model in shown},
+        layers=measure.get("layers", {}).get(choice.name) if choice else None,
         layer_times=measure.get("layer_times", {}),
         checks=[Check.model_validate(one) for one in results.get("verify", {}).get("checks", [])],
         limits=limits(spec.budget, choice, table, metric) if choice else [],

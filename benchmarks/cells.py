@@ -40,6 +40,7 @@ class Table(NamedTuple):
     caption: str
     columns: list[tuple[str, str, str]]
     rows: list[Row]
+    origin: str = ""  # the JSON files and fields that it was made from
 
     def known(self) -> Table:
         """The table without the columns of which nothing is known."""
@@ -67,7 +68,7 @@ class Figure(NamedTuple):
     caption: str
     legend: Sequence[tuple[int, str, str]] = ()  # colour, shape, name
     table: Table | None = None
-    kind: str = "cost"  # "training", "search", "road"
+    kind: str = "cost"  # "training", "search", "road", "layers"
 
 
 def below(path: str, key: str) -> str:

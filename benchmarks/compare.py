@@ -23,7 +23,7 @@ from ..export.manifest import Artefact, Manifest
 from ..export.predict import for_processor, select
 from ..export.processors import Processor, kind_here
 from ..export.runtimes import Arrays
-from ..files import inside
+from ..files import inside, read_document
 from ..tasks.encoding import Features
 from . import cost, latency, machine, macs, throughput
 from . import floor as floors
@@ -32,9 +32,10 @@ from .floor import Floor
 from .intervals import half_width
 from .latency import OWN, Contender, Failure, Progress
 from .protocol import Protocol
-from .record import Cost, Latency, Throughput
+from .record import Cost, Entry, Latency, Placed, Site, Throughput
 from .targets.host import HERE, Host
 
+FORMAT = "attar-comparison/1"
 USUAL = (16, 64)
 VAGUE = 0.05  # half of an interval, as a share: a figure that is known worse is told
 
@@ -213,6 +214,7 @@ def _cost(model: Contender, times: list[Latency], rates: list[Throughput], faile
 def document(models: Sequence[Contender], found: Comparison) -> dict[str, Any]:
     """Everything as plain JSON values."""
     return {
+        "format": FORMAT,
         "machine": machine.describe(),
         "protocol": asdict(found.protocol) | {"quick": found.protocol.quick},
         "conditions": found.conditions.model_dump(),
@@ -228,6 +230,39 @@ def document(models: Sequence[Contender], found: Comparison) -> dict[str, Any]:
             if m.name in found.costs
         ],
     }
+
+
+def site(path: Path) -> Site:
+    """A saved document in the form of a target, for a report."""
+    return read_document(_Document, path, "comparison of models").site()
+
+
+class _Timed(Cost):
+    """A model of a document, which holds its cost beside its name."""
+
+    name: str
+    runtime: str
+    length: int | None = None
+    bytes: int
+    gzipped: int | None = None
+
+
+class _Document(Entry):
+    """What `document` makes."""
+
+    machine: dict[str, Any]
+    protocol: dict[str, Any]
+    conditions: dict[str, Any]
+    floor: dict[str, Any] | None = None
+    warnings: list[str]
+    problems: list[str]
+    reference: str
+    models: list[_Timed]
+
+    def site(self) -> Site:
+        models = [Placed(**vars(one), cost=Cost(**one.model_dump(include=set(Cost.model_fields)))) for one in self.models]
+        words = self.model_dump(exclude={"models", "floor"})
+        return Site(target="local", measures="time", models=models, floor=self.floor or {}, **words)
 
 
 def gzipped(path: Path) -> int:

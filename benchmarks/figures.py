@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import front, road
+from . import front, layer_tables, road
 from .breakdown import bytes_figure, milliseconds_figure
 from .cells import Figure, below
 from .derived import (
@@ -44,6 +44,7 @@ def of_run(run: Run, key: str) -> list[Figure]:
         _scores(run, f"{key}-time", "Score against latency", f"p50 ms, {at} (log)", _p50(run), "max_latency"),
         bytes_figure(run, f"{key}-bytes"),
         milliseconds_figure(run, f"{key}-ms"),
+        *layer_tables.layers_figures(run, f"{key}-layers"),
         _tried(run, f"{key}-tried"),
         road.waterfall_figure(run, f"{key}-road"),
         *(_curve(run, phase, f"{key}-phase{i}", f"training[{i}]") for i, phase in enumerate(run.training)),
@@ -68,7 +69,7 @@ def of_runs(runs: list[Run]) -> list[Figure]:
         Figure(
             "Score against size, all runs",
             svg,
-            "Whiskers are 95 % intervals; the ring is the chosen artefact.",
+            "Whiskers are 95 % intervals; the ring is the chosen artefact. Paths: models of each run.",
             legend,
         )
     ]
@@ -119,6 +120,7 @@ def _scores(
     caption = "Up and to the left is better. Whiskers are 95 % intervals; the ring is the chosen artefact"
     caption += "; hollow marks were rejected" if any(p.hollow for p in points) else ""
     caption += "; the shaded corner meets the budget." if bound or floor is not None else "."
+    caption += " Paths: models."
     return Figure(title, svg, caption, legend)
 
 
@@ -143,7 +145,7 @@ def _tried(run: Run, key: str) -> Figure | None:
     desc, title = "; ".join(point.title for point in points), "Students tried: score against size"
     svg = scatter(key, title, desc, points, "MB (log)", f"dev {metric} × 100", bound)
     caption = "After a short distillation. Numbers are those of the trials; hollow ones are behind the front, the ring "
-    return Figure(title, svg, caption + "is the student that was trained in full.", kind="search")
+    return Figure(title, svg, caption + "is the student that was trained in full. Paths: search.trials.", kind="search")
 
 
 def _curve(run: Run, phase: Training, key: str, path: str) -> Figure | None:

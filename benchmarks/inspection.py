@@ -12,16 +12,23 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..export import manifest as manifests
 from ..files import inside, read_json
 from . import graphs, macs, record
-from .parts import OTHER, SCALES, Resolver
+from .parts import OTHER, SCALES, Place, Resolver
 from .record import Share
 
 LENGTH = 64  # pieces of the text whose MACs are counted
+
+
+class Held(NamedTuple):
+    """What a part of a model holds."""
+
+    parameters: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -63,22 +70,31 @@ def shares(path: Path, length: int = LENGTH, whole: bool = False) -> list[Share]
     parameters: dict[str, int] = defaultdict(int)
     sizes: dict[str, int] = defaultdict(int)
     for file in files:
-        graph = graphs.read(file)
-        resolve = Resolver(graph)
-        packed = {node.inputs[1] for node in graph.nodes if node.op == "MatMulNBits"}  # two weights in a byte
-        for constant in graph.constants:
-            part = resolve(constant)
-            sizes[part] += constant.bytes
-            if part != OTHER and not SCALES.search(constant.name):
-                parameters[part] += constant.elements * (2 if constant.name in packed else 1)
-        rest = "header" if file.suffix == ".safetensors" else "graph and names"
-        sizes[rest] += max(0, file.stat().st_size - sum(constant.bytes for constant in graph.constants))
+        for place, own in held(file).items():
+            parameters[place.part] += own.parameters
+            sizes[place.part] += own.bytes
     work = {} if path.is_dir() or path.suffix == ".safetensors" else macs.count(path, length, whole=whole)
     found = [
         Share(part=part, parameters=parameters[part], bytes=size, macs=work.get(part, 0) if work else None)
         for part, size in sizes.items()
     ]
     return sorted((share for share in found if share.bytes), key=lambda share: -share.bytes)
+
+
+def held(file: Path) -> dict[Place, Held]:
+    """What each place of a model file holds; the bytes add up to the file's."""
+    graph = graphs.read(file)
+    resolve = Resolver(graph)
+    packed = {node.inputs[1] for node in graph.nodes if node.op == "MatMulNBits"}  # two weights in a byte
+    found: dict[Place, Held] = defaultdict(lambda: Held(0, 0))
+    for constant in graph.constants:
+        place = resolve(constant)
+        weights = place.part != OTHER and not SCALES.search(constant.name)
+        count = constant.elements * (2 if constant.name in packed else 1) if weights else 0
+        found[place] = Held(found[place].parameters + count, found[place].bytes + constant.bytes)
+    rest = Place("header" if file.suffix == ".safetensors" else "graph and names")
+    found[rest] = Held(0, max(0, file.stat().st_size - sum(own.bytes for own in found.values())))
+    return dict(found)
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+
+from ..export.runtimes import DISTRIBUTIONS
 
 # what this project calls a feature: the names Linux gives it in /proc/cpuinfo (x86 `flags`, ARM `Features`)
 FEATURES = {
@@ -108,6 +111,12 @@ def versions() -> dict[str, str]:
     """Version of every distribution that attar asks for and that is installed."""
     names = {requirement.name for group in requirements().values() for requirement in group}
     return {name: found for name in sorted(names) if (found := version(name))}
+
+
+def runtime_version(words: Mapping[str, Any], runtime: str) -> str:
+    """The version of a runtime in a machine's description; nothing where it is not told."""
+    versions = words.get("versions")
+    return str(versions.get(DISTRIBUTIONS.get(runtime, runtime), "")) if isinstance(versions, Mapping) else ""
 
 
 def version(name: str) -> str | None:

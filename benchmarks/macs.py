@@ -26,7 +26,7 @@ HEAD = "head"
 def count(path: Path, length: int, *, whole: bool = False) -> dict[str, int]:
     """MACs by part for one text of `length` pieces."""
     graph = graphs.read(path)
-    part_of, weights = Resolver(graph), _Weights(graph)
+    place_of, weights = Resolver(graph), _Weights(graph)
     found: dict[str, int] = defaultdict(int)
     for node in graph.nodes:
         if node.op not in WEIGHTED:
@@ -36,7 +36,7 @@ def count(path: Path, length: int, *, whole: bool = False) -> dict[str, int]:
             found["attention"] += length * length * weights.width(node)
             continue
         elements = weight.elements * (2 if node.op == "MatMulNBits" else 1)  # two in a byte
-        part = part_of(weight)
+        part = place_of(weight).part
         found[part] += elements * (length if part != HEAD or whole else 1)
     return dict(found)
 

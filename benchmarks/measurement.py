@@ -5,12 +5,15 @@
 - Inputs are the task's own dev rows as a model reads them, joined until they fill the length. One inference is of one
   sequence, whatever an answer takes.
 - What cannot be measured is a line in `failures`, and everything else goes on.
-- Operators are profiled at the longest length that every profiled model was timed at, so that they compare.
+- Operators are profiled at the longest length that every profiled model was timed at, so that they compare; so are
+  the layers of each of the student's artefacts, any of which may be chosen. LiteRT's Python runtimes have no profiler:
+  of their files the bytes alone are known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,9 +22,10 @@ from .. import recipe
 from ..errors import AttarError
 from ..export.runtimes import Arrays
 from ..tasks.encoding import Features
-from . import cost, latency, machine, profile
+from . import cost, latency, layers, machine, macs, profile
+from .compare import gzipped
 from .protocol import Protocol
-from .record import Cost, Latency, Model
+from .record import Cost, Latency, Layers, Model
 
 ONNX = "onnxruntime"
 PROFILED = ("teacher.onnx", "model.onnx", "model-int8.onnx")
@@ -36,10 +40,12 @@ def measure(
     out: Path,
     progress: Callable[[str, float, str], None],
     road: Mapping[str, Path] = MappingProxyType({}),
+    whole: bool = False,
 ) -> dict[str, Any]:
     """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`.
 
-    `road` are ONNX files of the student after its stages, which take turns with the others at the longest length.
+    `road` are ONNX files of the student after its stages, which take turns with the others at the longest length;
+    `whole` says that the head reads every piece, which decides its MACs.
     """
     passed = [model for model in models if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
@@ -61,9 +67,16 @@ def measure(
     for number, model in enumerate(passed):
         progress("measure", 0.9 + 0.1 * number / len(passed), f"load and memory of {model.name}")
         if measured := times[model.name]:
+            measured = _with_work(model, measured, out, whole, failures)
             costs[model.name] = _cost(model, measured, queries, out, failures).model_dump()
-    layer_times = _operators([model for model in passed if model.name in PROFILED], times, queries, out, failures)
-    found = {"costs": costs, "failures": failures, "machine": machine.describe(), "layer_times": layer_times}
+    found = {
+        "costs": costs,
+        "failures": failures,
+        "machine": machine.describe(),
+        "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "gzipped": {model.name: gzipped(out / str(model.file)) for model in passed if model.name in costs},
+        **_profiles([model for model in passed if model.name in costs], times, queries, out, failures),
+    }
     of_road = {stage: [one.model_dump() for one in times[f"road {stage}"]] for stage in road}
     return found | ({"road": of_road} if of_road else {})
 
@@ -79,18 +92,40 @@ def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, fa
     return found.model_copy(update={"latencies": measured})
 
 
-def _operators(
+def _with_work(
+    model: Model, measured: list[Latency], out: Path, whole: bool, failures: list[str]
+) -> list[Latency]:
+    """Latencies with the MACs of an inference of their length."""
+    lengths = {one.length for one in measured}
+    try:
+        work = {n: sum(macs.count(out / str(model.file), n, whole=whole).values()) for n in lengths}
+    except AttarError as error:  # nothing here reads the file
+        failures.append(AttarError(error.what, where=f"MACs of {model.name}").line())
+        return measured
+    return [one.model_copy(update={"macs": work[one.length]}) for one in measured]
+
+
+def _profiles(
     models: Sequence[Model], times: dict[str, list[Latency]], queries: Queries, out: Path, failures: list[str]
 ) -> dict[str, Any]:
-    """Operator times by model."""
-    models = [model for model in models if times[model.name]]
-    common = set(queries).intersection(*({one.length for one in times[model.name]} for model in models))
-    if not common:
-        return {}
-    found = {}
+    """`layer_times`, operator times of the usual files, and `layers`, the parts of each of the student's artefacts."""
+    asked = [model for model in models if model.runtime == ONNX and (model.name in PROFILED or model.of == "student")]
+    common = set(queries).intersection(*({one.length for one in times[model.name]} for model in asked))
+    operators, parts = {}, {}
     for model in models:
-        try:
-            found[model.name] = profile.operators(out / str(model.file), queries[max(common)][0])
-        except AttarError as error:
-            failures.append(AttarError(error.what, where=f"operators of {model.name}").line())
-    return found
+        file, found, length = out / str(model.file), None, max(common) if model in asked and common else None
+        if length is not None:
+            try:
+                found = profile.profile(file, queries[length][0])
+            except AttarError as error:
+                failures.append(AttarError(error.what, where=f"operators of {model.name}").line())
+        if found and model.name in PROFILED:
+            operators[model.name] = profile.operators(found)
+        if model.of == "student":
+            try:
+                own = layers.parts(file, found)
+            except AttarError as error:
+                failures.append(AttarError(error.what, where=f"layers of {model.name}").line())
+                continue
+            parts[model.name] = Layers(model=model.name, length=length if found else None, parts=own).model_dump()
+    return {"layer_times": operators, "layers": parts}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from .cells import DASH, Cell, Row, Table, figure, source
 from .derived import digits
 from .intervals import half_width
-from .record import Placed, Site
+from .record import Placed, Run, Site
 
 CLASSES = {
     "executed": "all",
@@ -30,6 +30,20 @@ def tables(sites: Sequence[Site]) -> list[Table]:
     return [table for table in (times(sites), instructions(sites), answers(sites)) if table.rows]
 
 
+def own(run: Run) -> Site:
+    """The run's own artefacts on the machine that made it, in the form of a target."""
+    models = [
+        Placed(name=m.name, runtime=m.runtime, length=m.length, bytes=m.bytes or 0, gzipped=m.gzipped, cost=m.cost)
+        for m in run.models
+    ]
+    return Site(target="this run", measures="time", machine=run.machine, models=models, place="")
+
+
+def root(site: Site, at: int) -> str:
+    """What opens the JSON paths of the target that is number `at` of those shown."""
+    return f"targets[{at}]." if site.place is None else site.place
+
+
 def times(sites: Sequence[Site]) -> Table:
     """Latency of each model on each real target."""
     columns = [("", "target", ""), ("", "model", ""), ("", "length", "pieces"), ("", "threads", "")]
@@ -39,10 +53,10 @@ def times(sites: Sequence[Site]) -> Table:
         own: list[Row] = []
         for number, model in enumerate(site.models if site.measures == "time" else []):
             for place, one in enumerate(model.cost.latencies if model.cost else []):
-                path = f"targets[{at}].models[{number}].cost.latencies[{place}]"
+                path = f"{root(site, at)}models[{number}].cost.latencies[{place}]"
                 spread = f"± {half:.1%}" if (half := half_width(one.ratio_interval)) and one.ratio != 1 else ""
                 cells = [
-                    _place(site),
+                    place_cell(site),
                     Cell(model.name),
                     Cell(str(one.length) if one.length else f"own, {digits(one.pieces or 0)}"),
                     Cell(str(one.threads)),
@@ -66,11 +80,11 @@ def instructions(sites: Sequence[Site]) -> Table:
     for at, site in enumerate(sites):
         for number, model in enumerate(site.models):
             for place, one in enumerate(model.instructions):
-                path = f"targets[{at}].models[{number}].instructions[{place}]"
+                path = f"{root(site, at)}models[{number}].instructions[{place}]"
                 counts = [
                     figure(f"{path}.{name}", getattr(one, name), lambda count: digits(count / 1e6)) for name in CLASSES
                 ]
-                rows.append(Row([_place(site), Cell(model.name), Cell(str(one.length)), *counts]))
+                rows.append(Row([place_cell(site), Cell(model.name), Cell(str(one.length)), *counts]))
     caption = (
         "Counted under emulation, on one thread: instructions are no time and no cycles. They compare two models on "
         "one processor."
@@ -85,8 +99,11 @@ def answers(sites: Sequence[Site]) -> Table:
     columns = [("", "target", ""), ("", "model", ""), ("golden examples", "largest error", "of the logits")]
     columns += [("golden examples", "allowed", ""), ("golden examples", "same answer", "%")]
     columns += [("dev rows", name, "× 100") for name in metrics]
-    rows = [Row(_answers(site, model, metrics, f"targets[{at}].models[{n}].outputs")) for at, site, n, model in found
-            if model.outputs]  # fmt: skip
+    rows = [
+        Row(_answers(site, model, metrics, f"{root(site, at)}models[{n}].outputs"))
+        for at, site, n, model in found
+        if model.outputs
+    ]
     caption = "Answers of the file on that target, against the PyTorch student's."
     return Table("answers", "The same answers elsewhere", caption, columns, rows)
 
@@ -103,7 +120,7 @@ def _answers(site: Site, model: Placed, metrics: Sequence[str], path: str) -> li
         for name in metrics
     ]
     return [
-        _place(site),
+        place_cell(site),
         Cell(model.name),
         figure(f"{path}.golden_error", own.golden_error, lambda value: f"{value:.2g}", mark=mark),
         figure(f"{path}.golden_tolerance", own.golden_tolerance, lambda value: f"{value:.2g}"),
@@ -112,7 +129,7 @@ def _answers(site: Site, model: Placed, metrics: Sequence[str], path: str) -> li
     ]
 
 
-def _place(site: Site) -> Cell:
+def place_cell(site: Site) -> Cell:
     """A target, and what it says of itself."""
     said = str(site.machine.get("processor", ""))
     return Cell(site.target, said if said != site.target.partition(":")[2] else "", source("target", site.target))

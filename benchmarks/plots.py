@@ -1,4 +1,4 @@
-"""Four plots as inline SVG: points against a cost, curves over epochs, stacked bars, a waterfall.
+"""Five plots as inline SVG: points against a cost, curves over epochs, stacked bars, a waterfall, rows of bars.
 
 - Nothing here knows what a run is; `figures.py` chooses what to draw.
 - Series differ by shape as well as by colour; every mark has a `<title>` to hover and hear.
@@ -228,4 +228,21 @@ def waterfall(key: str, title: str, desc: str, panels: Sequence[Fall]) -> Markup
             el(row, "text", "name", x=left + max(value, before) * unit + 6, y=y + 10, text=said)
             before = value
         top += head + step * len(panel.stops)
+    return done(svg)
+
+
+def rows(key: str, title: str, desc: str, bars: Sequence[tuple[str, str, Sequence[tuple[int, float, str]]]]) -> Markup:
+    """Horizontal bars on one scale, each (name, total in words, [(colour, value, title)]) and cut into those parts."""
+    step, tall, left, right = 22, 14, 118, 66
+    svg = picture(key, title, desc, step * len(bars) + 4)
+    unit = (WIDTH - left - right) / (max(sum(value for _, value, _ in parts) for _, _, parts in bars) or 1.0)
+    for number, (name, total, parts) in enumerate(bars):
+        y, x = step * number + 4, float(left)
+        el(svg, "text", "name end", x=left - 8, y=y + 11, text=short(name, 17))
+        for colour, value, about in parts:
+            part = el(svg, "g", f"s{colour}")
+            el(part, "title", text=about)
+            el(part, "rect", "part", x=x, y=y, width=max(value * unit - 0.8, 0.4), height=tall)
+            x += value * unit
+        el(svg, "text", "name", x=x + 6, y=y + 11, text=total)
     return done(svg)

@@ -4,6 +4,7 @@
 - Times are in seconds, except latencies, which are in milliseconds and say so; sizes are bytes.
 - Scores are fractions in [0, 1] (correlations in [-1, 1]); a *point* is 0.01 of a score. Perplexities are at least 1.
 - `format` is raised when a field changes its meaning; added fields have defaults.
+- Where a record was read from is not part of it: fields with `exclude` are set by who reads, and are never written.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..files import read_document, write_text
 
@@ -113,8 +114,10 @@ class Site(Entry):
     models: list[Placed] = []
     protocol: dict[str, Any] = {}  # of times: the least number of queries, seconds, sessions
     conditions: dict[str, Any] = {}  # how quiet this machine was, where it is the target
+    floor: dict[str, Any] = {}  # its peak in MACs a second ("fp32", "int8", by threads) and bandwidth in bytes a second
     warnings: list[str] = []  # why figures should be doubted
     problems: list[str] = []  # what failed, one line each
+    place: str | None = Field(None, exclude=True)  # where it stands: "bench.json: targets[0]."; None: in the run
 
 
 class Bench(Entry):
@@ -149,6 +152,7 @@ class Model(Entry):
     length: int | None = None  # static length of a .tflite file
     file: str | None = None  # path below the run folder
     bytes: int | None = None
+    gzipped: int | None = None  # bytes of the file on its way to a phone
     parameters: int | None = None  # unique parameters
     parameter_bytes: int | None = None  # unique parameters x their width: what the file should hold
     scores: dict[str, dict[str, float]] = {}  # split ("dev", "test") -> metric -> value
@@ -191,6 +195,24 @@ class Share(Entry):
     parameters: int
     bytes: int
     macs: int | None = None  # multiply-accumulates of one text, where operators are known
+
+
+class LayerPart(Entry):
+    """A part of one layer, or of what stands before and after the layers."""
+
+    layer: int | None = None  # from 1; None outside of the layers
+    part: str  # "embeddings", "attention", "feed-forward", "head", …
+    parameters: int
+    bytes: int
+    ms: float | None = None  # of one inference on one thread; None where its runtime has no profiler
+
+
+class Layers(Entry):
+    """Where every byte and every millisecond of the chosen artefact is."""
+
+    model: str
+    length: int | None = None  # pieces of the text that was profiled
+    parts: list[LayerPart] = []
 
 
 class Check(Entry):
@@ -260,6 +282,7 @@ class Run(Entry):
     attar: str  # version
     name: str
     created: str  # ISO 8601, UTC
+    measured: str = ""  # ISO 8601, UTC: when its costs were measured, which a reused stage keeps
     command: str = ""  # the command line that made it, as it would be typed again
     task: dict[str, Any]  # kind, metric, labels, pair, rows per split
     recipe: dict[str, Any]  # the resolved recipe
@@ -270,6 +293,7 @@ class Run(Entry):
     models: list[Model] = []
     road: list[Milestone] = []  # where the recipe has steps that make the student smaller
     shares: dict[str, list[Share]] = {}  # "teacher", "student" -> parts
+    layers: Layers | None = None  # of the choice
     layer_times: dict[str, Rows] = {}  # artefact -> [{"part", "ms", "share"}], from the runtime's profiler
     checks: list[Check] = []
     targets: list[Site] = []  # other machines, and emulated ones, that run its files
@@ -277,11 +301,22 @@ class Run(Entry):
     limits: list[Limit] = []
     choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget
     notes: list[str] = []  # conditions a reader must know
+    file: str = Field("run.json", exclude=True)  # the name of the file it was read from
 
 
 def load(path: Path) -> Run:
     """Read `run.json` (a file, or the run folder that holds it)."""
-    return read_document(Run, path / "run.json" if path.is_dir() else path, "run record")
+    file = path / "run.json" if path.is_dir() else path
+    return read_document(Run, file, "run record").model_copy(update={"file": file.name})
+
+
+def load_bench(path: Path) -> Bench:
+    """Read what `attar bench --target … --json` printed; each target says where it stands."""
+    found = read_document(Bench, path, "measurement of targets")
+    placed = [
+        site.model_copy(update={"place": f"{path.name}: targets[{n}]."}) for n, site in enumerate(found.targets)
+    ]
+    return found.model_copy(update={"targets": placed})
 
 
 def save(run: Run, path: Path) -> None:

@@ -7,24 +7,21 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..errors import UsageError
 from ..files import write_text
-from . import accounts, figures, front, places, road, tables
+from . import accounts, badge, card, effort, figures, front, layer_tables, origins, places, road, spreadsheet, tables
 from .cells import Figure, Table
 from .gauges import Gauge, gauges
 from .record import Run
+from .rendering import TEMPLATES, environment, tidy
 from .verdict import Verdict, headline
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Section(NamedTuple):
@@ -47,25 +44,22 @@ def html(runs: list[Run]) -> str:
 
 def markdown(runs: list[Run], title: str = "", intro: str = "") -> str:
     """The same tables and sentences as Markdown, with an own title and first paragraph if given."""
-    return _tidy(_render("report.md.j2", runs, title=title, intro=intro))
+    return tidy(_render("report.md.j2", runs, title=title, intro=intro))
 
 
 def write(run: Run, folder: Path) -> None:
-    """Leave `report.html` and `report.md` of one run in the folder."""
-    write_text(folder / "report.html", html([run]))
-    write_text(folder / "report.md", markdown([run]))
+    """Leave the report of one run in the folder, in every form of `FORMS`."""
+    for name, form in FORMS.items():
+        write_text(folder / name, form(run))
 
 
-def grid(table: Table) -> str:
-    """One table as Markdown, with its caption before it and its remarks below."""
-    made: Any = _environment().get_template("grid.md.j2").module
-    return _tidy(str(made.grid(table)))
-
-
-def _tidy(text: str) -> str:
-    """No blanks at the ends of lines, and one empty line at most."""
-    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+FORMS: dict[str, Callable[[Run], str]] = {  # file -> what is written in it of one run
+    "report.html": lambda run: html([run]),
+    "report.md": lambda run: markdown([run]),
+    "report.csv": lambda run: spreadsheet.text([run]),
+    "badge.svg": badge.svg,
+    "README.md": card.text,
+}
 
 
 def section(run: Run, key: str) -> Section:
@@ -80,17 +74,19 @@ def section(run: Run, key: str) -> Section:
         accounts.stages_table(run),
         road.table(run),
         front.table(run),
+        layer_tables.layers_table(run),
+        *effort.tables([places.own(run), *run.targets]),
         *places.tables(run.targets),
     ]
     recipe = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True) if run.recipe else ""
-    shown = {table.key: table for table in made if table.rows}
+    shown = {table.key: origins.marked(table, run.file) for table in made if table.rows}
     return Section(
         key,
         run,
         headline(run),
         gauges(run),
         shown,
-        accounts.conditions_tables(run),
+        [origins.marked(table, run.file) for table in accounts.conditions_tables(run)],
         figures.of_run(run, key),
         recipe,
     )
@@ -100,38 +96,12 @@ def _render(template: str, runs: list[Run], **words: str) -> str:
     if not runs:
         raise UsageError("a report needs at least one run", fix="name a run folder, such as runs/NAME")
     sections = [section(run, f"run{number}") for number, run in enumerate(runs, 1)]
-    several = len(runs) > 1
-    return _environment().get_template(template).render(
+    comparison = origins.marked(tables.comparison_table(runs), "run.json of each run") if len(runs) > 1 else None
+    return environment().get_template(template).render(
         sections=sections,
-        comparison=tables.comparison_table(runs) if several else None,
-        plots=figures.of_runs(runs) if several else [],
+        comparison=comparison,
+        plots=figures.of_runs(runs) if comparison else [],
+        files=origins.files(runs),
         style=Markup((TEMPLATES / "style.css").read_text("utf-8")),
         **words,
     )  # fmt: skip
-
-
-@cache
-def _environment() -> Environment:
-    """HTML escapes by jinja's own rule, Markdown by ours."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["md"] = plain
-    environment.filters["breakable"] = breakable
-    return environment
-
-
-def breakable(text: str) -> Markup:
-    """A name that a narrow column may break after its dots and slashes."""
-    return Markup("<wbr>").join(re.split(r"(?<=[./_])", text))
-
-
-def plain(value: Any) -> str:
-    """Text that Markdown shows as it is, on one line and inside a table's cell."""
-    text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*|\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)

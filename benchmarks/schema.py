@@ -52,14 +52,14 @@ def sections(module: ModuleType, first: type[BaseModel]) -> str:
 def _section(kind: type[BaseModel], form: str) -> str:
     rows = ["", f"## {kind.__name__}", "", inspect.getdoc(kind) or "", ""]
     rows += ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
-    seen = []
+    seen, stored = [], [name for name, field in kind.model_fields.items() if not field.exclude]
     for line in inspect.getsource(kind).splitlines():
-        if (found := FIELD.match(line)) and found["name"] in kind.model_fields:
+        if (found := FIELD.match(line)) and found["name"] in stored:
             seen.append(found["name"])
             comment = (found["comment"] or "").removeprefix("type: ignore[assignment]").strip()
             default = f"`{_default(found['default'], form)}`" if found["default"] else "required"
             rows.append(f"| `{found['name']}` | `{_cell(found['type'])}` | {default} | {_cell(comment)} |")
-    missed = [name for name in kind.model_fields if name not in seen]
+    missed = [name for name in stored if name not in seen]
     if missed:
         raise ValueError(f"{kind.__name__}: write {missed} on one line each, so that the page can show them")
     return "\n".join(rows) + "\n"

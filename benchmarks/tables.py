@@ -223,7 +223,7 @@ def comparison_table(runs: list[Run]) -> Table:
             ]
             cells += [_score(run, index, split_of(run)), _drop(run, index), p50, fast, memory]
             rows.append(Row(cells, mark_of(run, model)))
-    caption = "Teacher, student and chosen artefact of each run; paths are those of each run's own run.json."
+    caption = "Teacher, student and chosen artefact of each run; paths are those of its own record."
     return Table("comparison", "Comparison", caption, columns, rows)
 
 

@@ -34,21 +34,30 @@ def report(
     target: Annotated[list[Path], Parameter(negative="", show_default=False)] = [],  # noqa: B006
     out: Path = Path("report.html"),
     markdown: Path | None = None,
+    csv: Path | None = None,
+    badge: Path | None = None,
+    card: Path | None = None,
 ) -> int:
     """Write the report of one run, or of several side by side.
 
     Args:
         runs: folders of runs
-        target: what was measured elsewhere: the JSON of `attar bench --target`, or a result that the phone app saved
+        target: what was measured elsewhere: the JSON of `attar bench`, or a result that the phone app saved
         out: the page
         markdown: the same as Markdown
+        csv: a row for each model, length and number of threads, with its conditions
+        badge: a small SVG with size, time and score; the Markdown line that shows it is printed
+        card: the run's model card for the Hugging Face Hub, to be called README.md beside its files
     """
-    from ..benchmarks import record, report
+    from ..benchmarks import badge as badges
+    from ..benchmarks import card as cards
+    from ..benchmarks import record, report, spreadsheet
     from ..demo import measured
     from ..files import write_text
 
-    if target and len(runs) > 1:
-        raise UsageError("--target goes with one run", where="attar report")
+    for name, value in (("target", target), ("badge", badge), ("card", card)):
+        if value and len(runs) > 1:
+            raise UsageError(f"--{name} goes with one run", where="attar report")
     sites = [site for file in target for site in measured.sites(file)]
     records = [record.load(path) for path in runs]
     records = [one.model_copy(update={"targets": [*one.targets, *sites]}) for one in records]
@@ -58,7 +67,14 @@ def report(
     write_text(out, report.html(records))
     if markdown:
         write_text(markdown, report.markdown(records))
+    if csv:
+        write_text(csv, spreadsheet.text(records))
+    if card:
+        write_text(card, cards.text(records[0]))
     print(out)
+    if badge:
+        write_text(badge, badges.svg(records[0]))
+        print(badges.line(records[0], badge.name))
     return 0
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from ..benchmarks.record import Bench, Cost, Latency, Outputs, Placed, Site
+from ..benchmarks import compare
+from ..benchmarks.record import Cost, Latency, Outputs, Placed, Site, load_bench
 from ..errors import AttarError
 from ..files import read_document, read_json
 
@@ -110,15 +111,18 @@ def _outputs(golden: PhoneGolden) -> Outputs:
 
 
 def sites(path: Path) -> list[Site]:
-    """The targets of a saved result, or of what `attar bench --target … --json` printed."""
+    """The targets of a saved result, or of what `attar bench … --json` printed; each says where it stands."""
     values = read_json(path)
     form = str(values.get("format", "")) if isinstance(values, dict) else ""
+    as_bench = f"{path.name} (read as a bench): targets[0]."
     if form.startswith("attar-phone/"):
-        return [site(load(path))]
+        return [site(load(path)).model_copy(update={"place": as_bench})]
+    if form.startswith(compare.FORMAT):
+        return [compare.site(path).model_copy(update={"place": as_bench})]
     if not form.startswith("attar-bench/"):
-        fix = "`attar bench BUNDLE --target WORD --json`, or the phone app's *Save result*"
+        fix = "`attar bench BUNDLE --json`, with or without --target, or the phone app's *Save result*"
         raise AttarError("no measurement of a target", where=str(path), fix=fix)
-    return read_document(Bench, path, "measurement of targets").targets
+    return load_bench(path).targets
 
 
 def load(path: Path) -> Phone:

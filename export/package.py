@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from .. import __version__
 from ..benchmarks.record import Model
 from ..errors import AttarError
+from ..files import write_text
 from . import bundle, golden, manifest, processors
+
+README = "README.md"  # the model card, where the Hub looks for it
 
 
 def pack(
@@ -24,8 +28,9 @@ def pack(
     out: Path,
     student: Path,
     folder: Path,
+    readme: str = "",
 ) -> dict[str, Any]:
-    """Write the bundle `folder` from the run `out`; artefacts that were rejected are not in it."""
+    """Write the bundle `folder` from the run `out`, with its model card; rejected artefacts are not in it."""
     passed = [m for m in table if m.role == "artefact" and m.of == "student" and m.status == "ok"]
     if not passed:
         raise AttarError("no artefact passed its checks", where=str(out), fix="see the reasons in report.html")
@@ -64,7 +69,11 @@ def pack(
     sources[golden.NAME] = out / "artefacts" / golden.NAME
     names = ("tokenizer.json", "config.json")  # Hugging Face's loaders want the latter
     sources |= {name: student / name for name in names}
-    written = bundle.build(folder, card, sources)
+    with tempfile.TemporaryDirectory() as space:
+        if readme:
+            sources[README] = Path(space) / README
+            write_text(sources[README], readme)
+        written = bundle.build(folder, card, sources)
     return {"files": len(written.files) + 1, "default": written.default}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..benchmarks import schema
-from ..benchmarks.report import plain
+from ..benchmarks.rendering import plain
 from ..errors import AttarError
 from ..files import write_text
 from ..recipe import Part

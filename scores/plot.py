@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..benchmarks.plots import Line
-from ..benchmarks.report import TEMPLATES
+from ..benchmarks.rendering import TEMPLATES
 from ..benchmarks.svg import SHAPES, done, el, log_ticks, picture, short, ticks
 from ..files import write_text
 from .record import Result, Score, Scores

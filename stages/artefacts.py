@@ -106,7 +106,16 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:
     models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
     sequences, pad_id = context.splits("student")["dev"].features, context.encoder("student").pad_id
     road = _road(context, models, folder)
-    found = measurement.measure(context.recipe.measure, models, sequences, pad_id, context.out, context.progress, road)
+    found = measurement.measure(
+        context.recipe.measure,
+        models,
+        sequences,
+        pad_id,
+        context.out,
+        context.progress,
+        road,
+        whole=context.task.head in ("tokens", "span"),
+    )
     for file in folder.glob("*.onnx"):
         file.unlink()
     return found
@@ -158,10 +167,19 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
         context.out,
         context.student,
         folder,
+        "" if lm else _readme(context),  # a card's scores are shares of rows, and a perplexity is none
     )
+
+
+def _readme(context: Context) -> str:
+    """The model card, with the figures that the run's report will show; the same stages give the same bytes."""
+    from ..benchmarks import assembly, card
+
+    words = (context.recipe, context.task_card(), context.results, context.stages, context.provenance(), context.out)
+    return card.text(assembly.assemble(*words).model_copy(update={"created": ""}), ".")
 
 
 EXPORT = Stage("export", "artefacts", 3, ("teach", "distil"), _export_inputs, _export)
 VERIFY = Stage("verify", "verification", 2, ("export",), _verify_inputs, _verify)
-MEASURE = Stage("measure", "measurement", 2, ("verify",), _measure_inputs, _measure, False)
-BUNDLE = Stage("bundle", "bundle", 3, ("measure",), _bundle_inputs, _bundle, False)
+MEASURE = Stage("measure", "measurement", 3, ("verify",), _measure_inputs, _measure, False)
+BUNDLE = Stage("bundle", "bundle", 4, ("measure",), _bundle_inputs, _bundle, False)

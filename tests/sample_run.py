@@ -9,6 +9,8 @@ from attar.benchmarks.record import (
     Cost,
     Epoch,
     Latency,
+    LayerPart,
+    Layers,
     Limit,
     Model,
     Run,
@@ -242,6 +244,22 @@ def sample(name: str = "made-up-sentiment") -> Run:
                 )
             ],
         },
+        layers=Layers(
+            model="model.int8.onnx",
+            length=64,
+            parts=[
+                LayerPart(layer=layer, part=part, parameters=size, bytes=size, ms=ms)
+                for layer, part, size, ms in (
+                    (None, "embeddings", 5_555_555, 0.55),
+                    (1, "attention", 666_666, 3.33),
+                    (1, "feed-forward", 1_111_111, 4.44),
+                    (2, "attention", 555_555, 2.22),
+                    (2, "feed-forward", 888_888, 1.11),
+                    (None, "head", 99_999, 0.11),
+                    (None, "graph and names", 11_114, 0.0),
+                )
+            ],
+        ),
         layer_times={
             name: [
                 {"part": part, "ms": ms * scale, "share": ms / 11.1}

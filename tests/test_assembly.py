@@ -139,6 +139,13 @@ def test_measuring_goes_on_beside_what_cannot_be_measured(run: Path, teacher: Pa
     assert set(found["layer_times"]) == {"model.onnx", "teacher.onnx"}
     for parts in found["layer_times"].values():
         assert sum(part["share"] for part in parts) == pytest.approx(1)
+    assert set(found["layers"]) == {"model.onnx"} and found["layers"]["model.onnx"]["length"] == 8
+    layers, size = found["layers"]["model.onnx"]["parts"], (run / "artefacts" / "model.onnx").stat().st_size
+    assert sum(part["bytes"] for part in layers) == size > found["gzipped"]["model.onnx"] > size / 2
+    assert sum(part["ms"] for part in layers) > 0 and {part["layer"] for part in layers} == {None, 1, 2}
+    work = {one["macs"] for values in found["costs"].values() for one in values["latencies"]}
+    assert len(work) == 1 and work.pop() > 0
+    assert found["measured"].startswith("20")
 
 
 @pytest.mark.parametrize("gone", ["rejected", "damaged", "missing"])
@@ -169,10 +176,10 @@ def test_what_the_profiler_cannot_run_is_one_line(onnx_file: Path, tmp_path: Pat
 
     arrays = {name: np.ones((1, 128), np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
     with pytest.raises(AttarError, match=r"model\.onnx: the profiler failed"):
-        profile.operators(onnx_file, arrays)
+        profile.profile(onnx_file, arrays)
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(AttarError, match="profiler"):
-        profile.operators(tmp_path / "bad.onnx", arrays)
+        profile.profile(tmp_path / "bad.onnx", arrays)
 
 
 def test_the_bundle_tells_the_cost_of_its_artefacts(run: Path, teacher: Path) -> None:
@@ -190,7 +197,9 @@ def test_the_bundle_tells_the_cost_of_its_artefacts(run: Path, teacher: Path) ->
         "inputs": [one.model_dump() for one in tiny.artefacts[0].inputs],
     }
     more = (words, table), ([card], MAX_LENGTH, tiny.tokenizer.pad_id, {}, run, run / "student")
-    package.pack("tiny", *more[0], chosen, *more[1], run / "bundle")
+    package.pack("tiny", *more[0], chosen, *more[1], run / "bundle", "# a card\n")
+    assert (run / "bundle" / "README.md").read_text("utf-8") == "# a card\n"
+    assert "README.md" in manifest.load(run / "bundle").files
     figures = manifest.load(run / "bundle").figures
     assert set(figures) == {"teacher", "model.onnx"}
     assert figures["teacher"]["scores"] == TEACHER.scores

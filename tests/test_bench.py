@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from attar.benchmarks import compare, cost, floor, latency, machine, macs, throughput
+from attar import files
+from attar.benchmarks import compare, cost, effort, floor, latency, machine, macs, throughput
 from attar.benchmarks.conditions import Conditions, Watch
 from attar.benchmarks.intervals import half_width, interval
 from attar.benchmarks.latency import OWN, Contender
 from attar.benchmarks.protocol import Protocol, quick
 from attar.benchmarks.targets.host import Here
 from attar.benchmarks.worker import Worker
+from attar.demo import measured
 from attar.errors import AttarError, UsageError
 from attar.export import runtimes
 from attar.tasks.encoding import Encoder, Features
@@ -318,9 +320,10 @@ def test_the_machine_is_described_without_its_owner() -> None:
     assert getpass.getuser() not in words.split()
 
 
-def test_a_floor_is_the_work_at_the_peak(bundle_folder: Path) -> None:
+def test_a_floor_is_the_work_at_the_peak(bundle_folder: Path, tmp_path: Path) -> None:
     models = compare.contenders([bundle_folder], [OWN, 8])
-    found = compare.compare(models, [1], quick(2, 1), with_floor=True)
+    queues = compare.waiting([bundle_folder], models)
+    found = compare.compare(models, [1], quick(2, 1), queues=queues, with_floor=True)
     assert found.floor is not None and found.floor.bandwidth > 1e8
     assert 1e8 < found.floor.fp32[1] < 1e13 and found.floor.int8[1] > 1e8
     for one in found.costs[models[0].name].latencies:
@@ -328,6 +331,17 @@ def test_a_floor_is_the_work_at_the_peak(bundle_folder: Path) -> None:
         assert one.macs == sum(macs.count(models[0].path, length).values())
         assert one.floor_ms == pytest.approx(1e3 * one.macs / found.floor.fp32[1])
     assert compare.document(models, found)["floor"]["fp32"][1] == found.floor.fp32[1]
+    files.write_json(tmp_path / "bench.json", compare.document(models, found))
+    (site,) = measured.sites(tmp_path / "bench.json")
+    assert (site.target, site.reference, site.models[0].cost) == ("local", models[0].name, found.costs[models[0].name])
+    work, rates = effort.tables([site])  # as a report shows it
+    for row, one in zip(work.rows, found.costs[models[0].name].latencies, strict=True):
+        assert one.floor_ms and row.cells[-1].text == f"{100 * one.floor_ms / one.p50_ms:.0f}"
+        assert row.cells[4].path.startswith("bench.json (read as a bench): targets[0].models[0].cost.latencies[")
+    assert len(rates.rows) == 1 and len(rates.columns) == 2 + len(throughput.BATCHES)
+    (tmp_path / "bench.json").write_text('{"format": "attar-comparison/1", "models": 7}', "utf-8")
+    with pytest.raises(AttarError, match=r"bench\.json: not a comparison of models"):
+        measured.sites(tmp_path / "bench.json")
 
 
 def test_products_of_the_peak_are_right(tmp_path: Path) -> None:

@@ -153,12 +153,12 @@ def test_a_constant_without_a_name_belongs_to_what_it_meets() -> None:
     resolve = Resolver(graph)
     found = {constant.name: resolve(constant) for constant in graph.constants}
     assert found == {
-        "val_1": "attention",
-        "val_1_scale": "attention",
-        "layer.0.attention.self.query.bias": "attention",
-        "val_9": inspection.OTHER,
-        "table": "embeddings",
-        "axes": inspection.OTHER,
+        "val_1": ("attention", 1),
+        "val_1_scale": ("attention", 1),
+        "layer.0.attention.self.query.bias": ("attention", 1),
+        "val_9": (inspection.OTHER, None),
+        "table": ("embeddings", None),
+        "axes": (inspection.OTHER, None),
     }
 
 
