@@ -44,7 +44,11 @@ def figures(run: Run) -> str:
     if model is None:
         return "not trained"
     time = latency_at(model, _setting(run, model))
-    known = [megabytes(model.bytes) if model.bytes else "", f"{digits(time.p50_ms)} ms" if time else "", _score(run, model)]
+    known = [
+        megabytes(model.bytes) if model.bytes else "",
+        f"{digits(time.p50_ms)} ms" if time else "",
+        _score(run, model),
+    ]
     return " · ".join(filter(None, known)) or "not measured"
 
 

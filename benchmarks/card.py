@@ -17,7 +17,7 @@ import yaml
 
 from . import accounts, machine, tables
 from .cells import Table
-from .derived import chosen, digits, megabytes, metric_of
+from .derived import chosen, digits, megabytes
 from .record import Model, Run
 from .rendering import environment, tidy
 from .verdict import headline
@@ -174,8 +174,9 @@ def conditions(run: Run) -> str:
     said += [str(words["system"])] if words.get("system") else []
     if model and (version := machine.runtime_version(words, model.runtime)):
         said.append(f"{model.runtime} {version}")
-    day = f"; measured on {run.measured[:10]}" if run.measured else f"; recorded on {run.created[:10]}" if run.created else ""
-    return ", ".join(said) + day
+    if day := run.measured or run.created:
+        said[-1] += f"; {'measured' if run.measured else 'recorded'} on {day[:10]}"
+    return ", ".join(said)
 
 
 def _labels(run: Run) -> str:

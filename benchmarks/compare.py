@@ -260,7 +260,9 @@ class _Document(Entry):
     models: list[_Timed]
 
     def site(self) -> Site:
-        models = [Placed(**vars(one), cost=Cost(**one.model_dump(include=set(Cost.model_fields)))) for one in self.models]
+        models = [
+            Placed(**vars(one), cost=Cost(**one.model_dump(include=set(Cost.model_fields)))) for one in self.models
+        ]
         words = self.model_dump(exclude={"models", "floor"})
         return Site(target="local", measures="time", models=models, floor=self.floor or {}, **words)
 

@@ -1,7 +1,7 @@
 """What a machine was asked and what it could do: the work of an inference beside the machine's peak, and throughput.
 
-- The floor of a latency is its multiply-accumulates (MACs) at the best rate that the machine reached, at the model's own
-  precision, in the same run (`floor`): the share of it that is reached says what is left to win.
+- The floor of a latency is its multiply-accumulates (MACs) at the best rate that the machine reached, at the model's
+  own precision, in the same run (`floor`): the share of it that is reached says what is left to win.
 - Texts a second are of many texts that wait, in batches; they say nothing of how long one of them waits.
 """
 

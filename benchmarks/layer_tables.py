@@ -56,9 +56,7 @@ def _group(one: LayerPart) -> str:
     return f"layer {one.layer}" if one.layer else one.part
 
 
-def _bar(
-    found: list[tuple[int, LayerPart]], names: list[str], field: str
-) -> tuple[str, list[tuple[int, float, str]]]:
+def _bar(found: list[tuple[int, LayerPart]], names: list[str], field: str) -> tuple[str, list[tuple[int, float, str]]]:
     """The bar's total in words, and its parts as (colour, value, title)."""
     cut, total = [], 0.0
     for number, one in found:
@@ -84,6 +82,6 @@ def _caption(run: Run, field: str) -> str:
     if run.layers.length is None:
         return "Its runtime has no profiler, so milliseconds are not known."
     return (
-        f"Milliseconds on one thread at length {run.layers.length}, by the runtime's own profiler, which slows the run it "
-        "watches: read shares."
+        f"Milliseconds on one thread at length {run.layers.length}, by the runtime's own profiler, which slows the run "
+        "that it watches: read shares."
     )

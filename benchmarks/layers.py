@@ -63,8 +63,9 @@ def places(graph: Graph) -> dict[str, Place]:
         found[node.name] = place
         made.update(dict.fromkeys(node.outputs, place))
     for node in graph.nodes:
-        if node.op in SCALING and (reader := next((one for one in graph.nodes if {*one.inputs} & {*node.outputs}), None)):
-            found[node.name] = found[reader.name]
+        if node.op in SCALING:
+            readers = (found[one.name] for one in graph.nodes if {*one.inputs} & {*node.outputs})
+            found[node.name] = next(readers, found[node.name])
     return found
 
 

@@ -92,9 +92,7 @@ def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, fa
     return found.model_copy(update={"latencies": measured})
 
 
-def _with_work(
-    model: Model, measured: list[Latency], out: Path, whole: bool, failures: list[str]
-) -> list[Latency]:
+def _with_work(model: Model, measured: list[Latency], out: Path, whole: bool, failures: list[str]) -> list[Latency]:
     """Latencies with the MACs of an inference of their length."""
     lengths = {one.length for one in measured}
     try:

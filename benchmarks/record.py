@@ -313,9 +313,7 @@ def load(path: Path) -> Run:
 def load_bench(path: Path) -> Bench:
     """Read what `attar bench --target … --json` printed; each target says where it stands."""
     found = read_document(Bench, path, "measurement of targets")
-    placed = [
-        site.model_copy(update={"place": f"{path.name}: targets[{n}]."}) for n, site in enumerate(found.targets)
-    ]
+    placed = [site.model_copy(update={"place": f"{path.name}: targets[{n}]."}) for n, site in enumerate(found.targets)]
     return found.model_copy(update={"targets": placed})
 
 

@@ -90,7 +90,8 @@ def waterfall_figure(run: Run, key: str) -> Figure | None:
         return None
     title = "Bytes, milliseconds and score, stage by stage"
     desc = "; ".join(about for panel in panels for _, _, _, about in panel.stops)
-    return Figure(title, waterfall(key, title, desc, panels), "Grey is what a stage took away. Paths: road and models.", kind="road")
+    caption = "Grey is what a stage took away. Paths: road and models."
+    return Figure(title, waterfall(key, title, desc, panels), caption, kind="road")
 
 
 def stops(run: Run) -> Iterator[Stop]:

@@ -2,7 +2,8 @@
 
 - Plain numbers in plain units (bytes, milliseconds, fractions), as in run.json; what was not measured is empty. A model
   that was not timed has one row.
-- A row is a line. A name that a spreadsheet would take for a formula has an apostrophe before it (OWASP, CSV injection); numbers never do.
+- A row is a line. A name that a spreadsheet would take for a formula has an apostrophe before it (OWASP, CSV
+  injection); numbers never do.
 - `file` and `path` lead each row back to the JSON it was made from.
 """
 
