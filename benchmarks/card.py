@@ -80,7 +80,7 @@ def text(run: Run, bundle: str = "bundle") -> str:
             files=_files(run),
             conditions=conditions(run),
             licence=str(run.provenance.get("teacher_licence") or "nothing"),
-            teacher=str(run.provenance.get("teacher") or "not recorded"),
+            teacher=_public(str(run.provenance.get("teacher") or "not recorded")),
             rejected=[model for model in run.models if model.status == "rejected"],
             failed=[check for check in run.checks if not check.passed],
             snippets=snippets(run, bundle),
@@ -134,9 +134,9 @@ def _metrics(model: Model | None) -> list[str]:
 def _results(run: Run, model: Model) -> list[dict[str, Any]]:
     """The chosen artefact's scores in its own runtime, one result for each split (the Hub's `model-index`)."""
     task = PIPELINES.get(str(run.task.get("kind", "")), "other")
-    name = ", ".join(data(run)) or run.name
     found = []
     for split, scores in model.scores.items():
+        name = ", ".join(data(run, split) or data(run)) or run.name  # dev rows may be held out of those to train on
         measured = [
             {"type": METRICS.get(metric, metric), "name": metric, "value": round(value, 6)}
             for metric, value in scores.items()
@@ -148,14 +148,18 @@ def _results(run: Run, model: Model) -> list[dict[str, Any]]:
     return found
 
 
-def data(run: Run) -> list[str]:
-    """The names of the data: ids of the Hub, and of a file its name below its folder's."""
+def data(run: Run, *names: str) -> list[str]:
+    """What the splits of these names, or all, are made of: ids of the Hub, and of a file its name below its folder's."""
     task = run.recipe.get("task") or {}
     if task.get("builtin"):
         return [f"attar's {task['builtin']}, built in"]
-    splits = [split for name in ("train", "dev", "test") for split in task.get(name) or []]
-    paths = [str(split.get("path", "")) for split in splits if isinstance(split, dict)]
-    return list(dict.fromkeys("/".join(PurePosixPath(path).parts[-2:]) for path in paths if path))
+    splits = [split for name in names or ("train", "dev", "test") for split in task.get(name) or []]
+    return list(dict.fromkeys(_public(str(split["path"])) for split in splits if split.get("path")))
+
+
+def _public(path: str) -> str:
+    """The last two names of a path; an id of the Hub, and words, as they are."""
+    return "/".join(PurePosixPath(path).parts[-2:])
 
 
 def _of_hub(task: dict[str, Any], name: str) -> bool:

@@ -45,8 +45,13 @@ def test_what_the_record_knows_is_told(tmp_path: Path) -> None:
     run = sample()
     run.provenance |= {"teacher": "google/bert_uncased", "teacher_weights": "google/bert_uncased"}
     run.recipe["task"]["train"] = [{"path": "nyu-mll/glue", "format": "dataset"}, {"path": "/home/me/own/rows.tsv"}]
+    run.recipe["task"]["test"] = [{"path": "/home/me/hidden/test.tsv"}]
     run.task["kind"] = "token_classification"
     data = told(run, tmp_path).data  # type: ignore[attr-defined]
+    assert [(one.dataset_split, one.dataset_name) for one in data.eval_results[-2:]] == [
+        ("dev", "nyu-mll/glue, own/rows.tsv"),
+        ("test", "hidden/test.tsv"),
+    ]
     assert data.base_model == "google/bert_uncased" and data.datasets == ["nyu-mll/glue"]
     assert data.pipeline_tag == "token-classification"
     run.provenance["teacher_weights"] = "1" * 64  # a folder that is called like an id
@@ -60,8 +65,9 @@ def test_what_the_record_knows_is_told(tmp_path: Path) -> None:
 def test_the_card_has_the_reports_figures_and_no_path_of_the_owner() -> None:
     run = sample()
     run.recipe["task"]["train"] = [{"path": "/home/somebody/private/reviews/train.tsv"}]
+    run.provenance["teacher"] = "/home/somebody/models/large"
     text = card.text(run)
-    assert "reviews/train.tsv" in text and "somebody" not in text and run.command not in text
+    assert "reviews/train.tsv" in text and "models/large" in text and "somebody" not in text and run.command not in text
     whole = report.markdown([run])
     rows = [line for line in text.splitlines() if line.startswith("|") and "model.int8.onnx" in line]
     assert len(rows) == 2 and rows[1] in whole.splitlines()  # the latencies

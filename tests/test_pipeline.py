@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from attar.benchmarks import report
 from attar.cli import main
 from attar.export.manifest import load as load_manifest
 from attar.files import value_digest
@@ -83,7 +84,13 @@ def test_a_run_leaves_everything(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert by_name["model.onnx"]["cost"]["latencies"][0]["p50_ms"] > 0
     assert [phase["phase"] for phase in record["training"]] == ["finetune", "intermediate", "prediction"]
     assert "tiny" in (run / "report.html").read_text("utf-8")
-    assert (run / "report.md").is_file()
+    assert all((run / name).is_file() for name in report.FORMS)
+    layers = record["layers"]
+    assert layers["model"] == record["choice"] and {part["layer"] for part in layers["parts"]} >= {None, 1}
+    assert sum(part["bytes"] for part in layers["parts"]) == by_name[record["choice"]]["bytes"]
+    assert sum(part["ms"] for part in layers["parts"]) > 0 < by_name[record["choice"]]["gzipped"]
+    own, packed = ((folder / "README.md").read_text("utf-8") for folder in (run, run / "bundle"))
+    assert own == packed.replace('Path(".")', 'Path("bundle")') and "model-index:" in own
     assert yaml.safe_load((run / "recipe.yaml").read_text("utf-8"))["seed"] == 0
     assert main(["verify", str(run / "bundle")]) == 0
     assert "teacher.onnx" not in load_manifest(run / "bundle").files
