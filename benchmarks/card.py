@@ -136,7 +136,8 @@ def _results(run: Run, model: Model) -> list[dict[str, Any]]:
     task = PIPELINES.get(str(run.task.get("kind", "")), "other")
     found = []
     for split, scores in model.scores.items():
-        name = ", ".join(data(run, split) or data(run)) or run.name  # dev rows may be held out of those to train on
+        own = data(run, split) or data(run, "train") or data(run)  # dev rows may be held out of those to train on
+        name = ", ".join(own) or run.name
         measured = [
             {"type": METRICS.get(metric, metric), "name": metric, "value": round(value, 6)}
             for metric, value in scores.items()
