@@ -150,7 +150,7 @@ def _results(run: Run, model: Model) -> list[dict[str, Any]]:
 
 
 def data(run: Run, *names: str) -> list[str]:
-    """What the splits of these names, or all, are made of: ids of the Hub, and of a file its name below its folder's."""
+    """What these splits, or all, are made of: ids of the Hub, and of a file its name below its folder's."""
     task = run.recipe.get("task") or {}
     if task.get("builtin"):
         return [f"attar's {task['builtin']}, built in"]
