@@ -2,6 +2,7 @@
 
 - The pieces are counted over the training rows and, where the recipe names one, over a corpus of the user's. The most
   frequent ones are kept that together are the stated share of all occurrences (`coverage`), as far as `pieces` allows.
+  Few rows know few words: `leading` adds the vocabulary's own most frequent ones.
 - A word of which a piece is gone is read in smaller pieces: every character that the counted pieces hold is kept, and
   printable ASCII, so that no word of these languages becomes unknown.
 - What that costs is counted on the dev rows: how many pieces are still read as before, how many texts change, how many
@@ -60,6 +61,7 @@ def choose(plan: recipe.Trim, tokenizer_json: Path, rows: Iterable[Features], ma
         raise AttarError("there is no text to count pieces in", where=PLACE)
     always = fewer_pieces.needed(document) | _characters(names, counts)
     frequent = _covering(plan.coverage, counts)
+    frequent += sorted(set(_leading(names, plan.leading or 0)).difference(frequent))
 
     def kept(number: int) -> set[int]:
         return fewer_pieces.closed(document, {*always, *frequent[:number]})
@@ -93,6 +95,12 @@ def _covering(coverage: float, counts: Counter[int]) -> list[int]:
     so_far = accumulate(counts[piece] for piece in ordered)
     enough = coverage * counts.total()
     return ordered[: 1 + next(place for place, covered in enumerate(so_far) if covered >= enough)]
+
+
+def _leading(names: Sequence[str], number: int) -> Iterator[int]:
+    """The first pieces of the vocabulary that are words or parts of words; BERT's begins with unused ones and signs."""
+    words = (place for place, name in enumerate(names) if len(bare := _bare(name)) > 1 and bare.isalnum())
+    return islice(words, number)
 
 
 def _characters(names: Sequence[str], counts: Counter[int]) -> set[int]:

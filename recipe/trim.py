@@ -15,6 +15,11 @@ class Trim(Part):
         1.0, gt=0, le=1, description="share of the pieces' occurrences that is kept, the most frequent ones first"
     )
     pieces: Positive | None = Field(None, description="keep no more than so many")
+    leading: Positive | None = Field(
+        None,
+        description="keep the vocabulary's first words and parts of words too, so many of at least two letters or "
+        "digits: tokenizers, BERT's among them, list pieces by frequency",
+    )
     corpus: Corpus | None = Field(
         None, description="texts of your users, in which pieces are counted beside those of the training rows"
     )

@@ -38,6 +38,7 @@ LATER: dict[type[recipe.Part], set[str]] = {
     recipe.TeacherCache: {"shared"},
     recipe.Step: {"quantize"},
     recipe.Measure: {"seconds", "sessions"},
+    recipe.Trim: {"leading"},
     recipe.Export: {"processors", "calibration", "int4", "mixed"},
 }
 

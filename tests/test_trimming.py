@@ -165,6 +165,18 @@ def test_a_corpus_is_counted_beside_the_rows(home: Path, tmp_path: Path) -> None
     assert not list(trimming.remarks(trimming.report(both, dev, encoded(tmp_path, SENTENCES[4:]), 1)))
 
 
+def test_the_vocabularys_first_words_are_kept_beside_those_of_the_rows(home: Path) -> None:
+    few = rows(home, SENTENCES[:1])
+    names = fewer_pieces.pieces(json.loads((home / "tokenizer.json").read_text("utf-8")))
+    words = [number for number, name in enumerate(names) if len(bare := name.removeprefix("##")) > 1 and bare.isalnum()]
+    alone, more, less = (
+        set(trimming.choose(recipe.Trim(**spec), home / "tokenizer.json", few, 32).kept)
+        for spec in ({}, {"leading": 60}, {"leading": 60, "pieces": 95})
+    )
+    assert more == alone | set(words[:60]) and len(more) > len(alone)
+    assert len(less) == 95 and less < more  # those of the rows first
+
+
 def test_what_cannot_be_is_told(home: Path) -> None:
     with pytest.raises(
         UsageError, match=r"compress.trim.pieces: 3 pieces were asked for, and special pieces and characters are \d+"
