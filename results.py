@@ -8,6 +8,7 @@
   `docs/peers/` the records of comparisons with other programs, so that anybody can check it. `docs/app/` holds what
   `attar.demo.bench` saw of the phone app, and its screenshots.
 - Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
+- Figures that others published stand at the end, in a table of their own (`benchmarks/published.json`).
 - The page holds no date of its own: the same records give the same bytes.
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import effort, origins, places, study_record, study_tables
+from .benchmarks import effort, origins, places, published, study_record, study_tables
 from .benchmarks.cells import Figure, Table
 from .benchmarks.peers.distillation import record as peers
 from .benchmarks.peers.distillation import table as peers_table
@@ -81,6 +82,7 @@ def pages(records: Records) -> dict[str, str]:
         parts += [f"### {table.title}\n\n{grid(origins.marked(table, 'targets'))}" for table in tables]
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
     parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
+    parts.append(_section(published.table(published.load())))
     return {"results.md": "\n".join(parts), **found}
 
 
