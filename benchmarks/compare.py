@@ -37,6 +37,7 @@ from .targets.host import HERE, Host
 
 FORMAT = "attar-comparison/1"
 USUAL = (16, 64)
+WHOLE = ("tokens", "span")  # heads that read every piece
 VAGUE = 0.05  # half of an interval, as a share: a figure that is known worse is told
 
 
@@ -61,7 +62,7 @@ def contenders(
         static = {one.length for part in parts for _, one in part if one.length}
         lengths = [OWN, *sorted({min(length, longest) for length in USUAL} | static)]
     found: list[Contender] = []
-    for folder, label, card, part in zip(folders, _labels(folders), cards, parts, strict=True):
+    for folder, label, card, part in zip(folders, labels(folders), cards, parts, strict=True):
         readable = max([card.tokenizer.max_length, *(one.length or 0 for _, one in part)])
         if asked and max(lengths) > readable:
             fix = f"at most --length {readable}"
@@ -71,12 +72,14 @@ def contenders(
             path = inside(folder, artefact.file)
             name = f"{label}/{title}" if len(folders) > 1 else title
             fitting = [n for n in lengths if n <= (artefact.length or card.tokenizer.max_length)]
-            inputs = {length: _queries(texts, card, artefact, length) for length in fitting}
-            given = {length: arrays for length, arrays in inputs.items() if arrays}
-            whole = card.task.head in ("tokens", "span")
+            given = queries(texts, card, artefact.length, fitting)
+            whole = card.task.head in WHOLE
             found.append(
-                Contender(name, path, artefact.runtime, artefact.length, given, host, folder, artefact.precision, whole)
-            )
+                Contender(
+                    name, path, artefact.runtime, artefact.length, given, host, folder, artefact.precision, whole,
+                    artefact.golden_tolerance,
+                )
+            )  # fmt: skip
     if not any(one.able(length, {}) for one in found for length in lengths):
         own = ", ".join(sorted({str(one.length) for one in found}))
         raise UsageError("no model can run these lengths", where="--length", fix=f"known: {own}")
@@ -89,11 +92,18 @@ def sequences(folder: Path) -> list[Features]:
     return [row.features for one in golden.read(inside(folder, card.golden), golden.Golden) for row in one.sequences]
 
 
-def _queries(texts: Sequence[Features], card: Manifest, artefact: Artefact, length: int) -> list[Arrays]:
+def queries(
+    texts: Sequence[Features], card: Manifest, static: int | None, lengths: Sequence[int]
+) -> dict[int, list[Arrays]]:
+    """The inputs by length, of those that have any; `static` is the only length that the model can run."""
     pad_id = card.tokenizer.pad_id
-    if length == OWN:
-        return latency.unfilled(_fitting(texts, artefact.length), pad_id, artefact.length)
-    return latency.fill(texts, pad_id, length)
+    found = {
+        length: latency.unfilled(_fitting(texts, static), pad_id, static)
+        if length == OWN
+        else latency.fill(texts, pad_id, length)
+        for length in lengths
+    }
+    return {length: arrays for length, arrays in found.items() if arrays}
 
 
 def _fitting(texts: Sequence[Features], length: int | None) -> list[Features]:
@@ -287,11 +297,11 @@ def rows(found: dict[str, Cost]) -> list[tuple[str, Latency]]:
     return sorted(every, key=lambda row: (row[1].length, row[1].threads))
 
 
-def _labels(folders: Sequence[Path]) -> list[str]:
-    """Short names that tell the bundles apart: `runs/a/bundle` and `runs/b/bundle` become `a` and `b`."""
+def labels(folders: Sequence[Path]) -> list[str]:
+    """Short names that tell folders apart: `runs/a/bundle` and `runs/b/bundle` become `a` and `b`."""
     parts = [[part for part in folder.resolve().parts if part != "bundle"] for folder in folders]
     for depth in range(1, max(len(names) for names in parts) + 1):
         labels = ["/".join(names[-depth:]) for names in parts]
         if len(set(labels)) == len(labels):
             return labels
-    raise UsageError("a bundle is named twice", where="attar bench")
+    raise UsageError("a folder is named twice", where="attar bench")

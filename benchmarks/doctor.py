@@ -18,8 +18,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from ..export import runtimes
 from . import machine
-from .worker import LIBRARIES
 
 PURPOSE = {
     "": "light core: to run, measure, report",
@@ -118,10 +118,10 @@ def _item(group: str, asked: Requirement) -> Item:
 
 def _broken(name: str) -> str:
     """Why an installed runtime cannot be imported, empty where it can."""
-    module = {"ai-edge-litert": "litert"}.get(name, name)
-    if module not in LIBRARIES:
+    runtime = next((one for one, distribution in runtimes.DISTRIBUTIONS.items() if distribution == name), None)
+    if runtime is None:
         return ""
-    command = [sys.executable, "-c", f"import {LIBRARIES[module]}"]
+    command = [sys.executable, "-c", f"import {runtimes.library(runtime)}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     lines = done.stderr.strip().splitlines()
     return "" if done.returncode == 0 else f"import fails: {lines[-1] if lines else done.returncode}"

@@ -50,6 +50,8 @@ class Contender:
     bundle: Path | None = None  # the folder it is a file of
     precision: str = "fp32"
     whole: bool = False  # its head reads every piece
+    tolerance: float | None = None  # of its logits, against the golden ones; None: another model, which has its own
+    tokenizer: Path | None = None  # its own, where it is not its bundle's
 
     def able(self, length: int, given: Queries) -> bool:
         """It can run this length, and there are inputs of it."""

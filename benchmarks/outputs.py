@@ -18,7 +18,7 @@ from .. import recipe_file
 from ..errors import AttarError, UsageError
 from ..export import answers, golden, parity
 from ..export import manifest as manifests
-from ..export.manifest import Artefact, Manifest
+from ..export.manifest import Manifest
 from ..export.runtimes import unpadded
 from ..files import inside
 from ..tasks import data, kinds
@@ -67,54 +67,54 @@ def check(bundles: Sequence[Path], rows: Rows) -> None:
 def measure(model: Contender, found: Outputs | None = None, rows: Rows | None = None) -> Outputs:
     """Golden examples, or with `found` the rows beside them, answered on the model's host.
 
-    Raises `AttarError` where it fails there.
+    Of a model that is not the bundle's the golden answers are not asked. Raises `AttarError` where it fails there.
     """
-    assert model.bundle is not None, "a contender of a bundle"
+    assert model.bundle is not None, "a contender of a bundle, or beside one"
     card = manifests.load(model.bundle)
-    folder = model.bundle
-    served = [one for one in card.artefacts if one.runtime == model.runtime]
-    artefact = next(one for one in served if inside(folder, one.file) == model.path.resolve())
     with Worker(model.path, model.runtime, model.host) as worker:
         worker.load(threads=1)
         if found is None or rows is None:
-            return _golden(worker, folder, card, artefact)
-        return found.model_copy(update=_scored(worker, folder, card, artefact, rows))
+            return _golden(worker, model, card, model.bundle)
+        return found.model_copy(update=_scored(worker, model, card, encoder(model.bundle, model), rows))
 
 
-def _golden(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact) -> Outputs:
-    examples = [one for one in golden.read(inside(bundle, card.golden), golden.Golden) if one.fits(artefact.length)]
+def _golden(worker: Worker, model: Contender, card: Manifest, bundle: Path) -> Outputs:
+    if model.tolerance is None:
+        return Outputs()
+    examples = [one for one in golden.read(inside(bundle, card.golden), golden.Golden) if one.fits(model.length)]
     if not examples:
-        raise AttarError(f"no golden text fits length {artefact.length}", where=artefact.file)
+        raise AttarError(f"no golden text fits length {model.length}", where=model.path.name)
     fed = [one for example in examples for one in example.sequences]
-    found = _logits(worker, [one.features for one in fed], card, artefact)
+    found = _logits(worker, [one.features for one in fed], card, model)
     wanted = [one.answer for one in fed]
     error = float(np.max([np.abs(one - other).max() for one, other in zip(found, wanted, strict=True)]))
-    encoder, form = _encoder(bundle, card), answers.form(card.task)
-    posed = [form.pose(example.asked, encoder) for example in examples]
-    tolerance = artefact.golden_tolerance
-    same = parity.agreement(answers.said(posed, found), answers.said(posed, wanted), tolerance)
-    return Outputs(golden_error=error, golden_tolerance=tolerance, golden_agreement=same)
+    form, read = answers.form(card.task), encoder(bundle)
+    posed = [form.pose(example.asked, read) for example in examples]
+    same = parity.agreement(answers.said(posed, found), answers.said(posed, wanted), model.tolerance)
+    return Outputs(golden_error=error, golden_tolerance=model.tolerance, golden_agreement=same)
 
 
-def _scored(worker: Worker, bundle: Path, card: Manifest, artefact: Artefact, rows: Rows) -> dict[str, Any]:
+def _scored(worker: Worker, model: Contender, card: Manifest, read: Encoder, rows: Rows) -> dict[str, Any]:
     rows.task.follow(card.task.labels)
-    encoded = rows.task.encode(rows.rows, _encoder(bundle, card, artefact.length))
-    found = _logits(worker, encoded.features, card, artefact)
+    encoded = rows.task.encode(rows.rows, read)
+    found = _logits(worker, encoded.features, card, model)
     return {"scores": rows.task.score(found, encoded), "rows": len(rows.rows)}
 
 
-def _encoder(bundle: Path, card: Manifest, length: int | None = None) -> Encoder:
-    width = min(card.tokenizer.max_length, length or card.tokenizer.max_length)
-    return Encoder(inside(bundle, card.tokenizer.file), width)
+def encoder(bundle: Path, model: Contender | None = None) -> Encoder:
+    """What cuts texts for the bundle's model; with `model` into its own pieces, and to its own length."""
+    card = manifests.load(bundle)
+    most, length = card.tokenizer.max_length, model.length if model else None
+    return Encoder((model and model.tokenizer) or inside(bundle, card.tokenizer.file), min(most, length or most))
 
 
-def _logits(worker: Worker, features: Sequence[Features], card: Manifest, artefact: Artefact) -> list[Logits]:
+def _logits(worker: Worker, features: Sequence[Features], card: Manifest, model: Contender) -> list[Logits]:
     """The logits of every sequence; a shape that is not the task's is an error."""
-    worker.keep([collate([row], card.tokenizer.pad_id, artefact.length) for row in features])
+    worker.keep([collate([row], card.tokenizer.pad_id, model.length) for row in features])
     found = []
     for number, row in enumerate(features):
         logits, wanted = unpadded(worker.answer(number), len(row.input_ids)), card.task.shape(len(row.input_ids))
         if logits.shape != wanted:
-            raise AttarError(f"answers of shape {logits.shape}, and the task has {wanted}", where=artefact.file)
+            raise AttarError(f"answers of shape {logits.shape}, and the task has {wanted}", where=model.path.name)
         found.append(logits)
     return found

@@ -111,7 +111,7 @@ def answers(sites: Sequence[Site]) -> Table:
 def _answers(site: Site, model: Placed, metrics: Sequence[str], path: str) -> list[Cell]:
     assert model.outputs is not None
     own = model.outputs
-    mark = "good" if own.golden_error <= own.golden_tolerance else "bad"
+    mark = {True: "good", False: "bad", None: ""}[own.right]
     rows = f"{own.rows:,} rows"
     scores = [
         figure(f"{path}.scores.{name}", own.scores[name], lambda value: f"{100 * value:.2f}", rows)

@@ -84,11 +84,18 @@ class Instructions(Entry):
 class Outputs(Entry):
     """What a model file answers on a target, compared with PyTorch."""
 
-    golden_error: float  # largest |logit - PyTorch logit| on the golden examples
-    golden_tolerance: float  # the largest error that is allowed
-    golden_agreement: float  # share of golden examples with the same answer
+    golden_error: float | None = None  # largest |logit - PyTorch logit| on the golden examples; None: another model
+    golden_tolerance: float | None = None  # the largest error that is allowed
+    golden_agreement: float | None = None  # share of golden examples with the same answer
     scores: dict[str, float] = {}  # metric -> value on the rows that were scored there
     rows: int = 0  # that were scored
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the error is allowed; None where the golden answers are another model's."""
+        if self.golden_error is None or self.golden_tolerance is None:
+            return None
+        return self.golden_error <= self.golden_tolerance
 
 
 class Placed(Entry):

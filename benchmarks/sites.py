@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import AttarError, UsageError
 from ..export.processors import kind_of
-from . import compare, instructions, outputs
+from . import compare, guests, instructions, outputs
 from .latency import OWN, Contender, Progress
 from .outputs import Rows
 from .protocol import Protocol
@@ -35,6 +35,7 @@ class Plan:
     protocol: Protocol
     every: bool = False  # all artefacts of the bundles
     rows: Rows | None = None  # to be scored on every target
+    guests: Sequence[Contender] = ()  # models beside those of the first bundle; see `guests`
 
 
 def measure(target: Target, plan: Plan, moved: Progress = lambda what, done, of: None) -> Site:
@@ -51,6 +52,7 @@ def measure(target: Target, plan: Plan, moved: Progress = lambda what, done, of:
             machine = describe(host)
             kind = kind_of(machine["architecture"], machine["features"])
             models = compare.contenders(plan.bundles, plan.lengths, plan.every, host, kind)
+            models += [guests.seated(guest, plan.bundles[0], models) for guest in plan.guests]
             site = site.model_copy(update={"machine": machine, "reference": models[0].name})
             costs: dict[str, Cost] = {}
             if site.measures == "time":
@@ -100,8 +102,8 @@ def _fill(site: Site, models: Sequence[Contender], plan: Plan, costs: Mapping[st
             name=model.name,
             runtime=model.runtime,
             length=model.length,
-            bytes=model.path.stat().st_size,
-            gzipped=compare.gzipped(model.path),
+            bytes=sum(file.stat().st_size for file in guests.files(model)),
+            gzipped=sum(compare.gzipped(file) for file in guests.files(model)),
         )
         try:
             if site.measures == "instructions":

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import compare
-from .record import Placed, Site
+from .record import Outputs, Placed, Site
 from .terminal import NONE, costs, latencies, table
 
 
@@ -50,9 +50,14 @@ def answered(found: Sequence[Placed], title: str) -> Table:
     made.columns[0].overflow = "fold"
     for one in found:
         if answers := one.outputs:
-            whole = answers.golden_error <= answers.golden_tolerance
-            error = f"{answers.golden_error:.2g}" if whole else f"[red]{answers.golden_error:.2g}[/]"
             scores = [f"{answers.scores[name]:.4f}" if name in answers.scores else NONE for name in metrics]
-            allowed, same = f"{answers.golden_tolerance:.2g}", f"{answers.golden_agreement:.0%}"
-            made.add_row(escape(one.name), error, allowed, same, *scores, *([str(answers.rows)] if metrics else []))
+            made.add_row(escape(one.name), *_golden(answers), *scores, *([str(answers.rows)] if metrics else []))
     return made
+
+
+def _golden(found: Outputs) -> list[str]:
+    """Error, allowed error and agreement; of another model than the bundle's nothing."""
+    figures = (found.golden_error, found.golden_tolerance)
+    error, allowed = (NONE if value is None else f"{value:.2g}" for value in figures)
+    same = NONE if found.golden_agreement is None else f"{found.golden_agreement:.0%}"
+    return [f"[red]{error}[/]" if found.right is False else error, allowed, same]

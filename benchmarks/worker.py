@@ -39,11 +39,6 @@ from .targets.host import HERE, Host
 
 LAST_S = 10.0  # how long a child that said its last may take to end
 REST_S, REST_LIMIT_S = 0.0005, 0.05  # how long the child looks at its own processor time, and gives up after
-LIBRARIES = {
-    "onnxruntime": "onnxruntime",
-    "litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-}
 
 
 class Worker:
@@ -177,13 +172,13 @@ class _Child:
         gc.enable()
 
     def describe(self) -> dict[str, Any]:
-        named = {name: machine.version(name) for name in ("numpy", *runtimes.DISTRIBUTIONS.values())}
+        names = ("numpy", *runtimes.DISTRIBUTIONS.values(), *runtimes.OTHERS)
+        named = {name: machine.version(name) for name in names}
         return machine.describe() | {"versions": {name: found for name, found in named.items() if found}}
 
     def cost(self, path: str, runtime: str, threads: int) -> dict[str, float]:
-        importlib.import_module(runtimes.REGISTRY[runtime], runtimes.__name__)
         with contextlib.suppress(ImportError):  # `load` says better what is missing
-            importlib.import_module(LIBRARIES[runtime])
+            importlib.import_module(runtimes.library(runtime), runtimes.__name__)
         before = _resident("VmRSS")
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports

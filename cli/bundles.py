@@ -170,6 +170,7 @@ def bench(
     targets: Annotated[list[str], Parameter(name="--target", negative="", show_default=False)] = [],  # noqa: B006
     score: Annotated[Path | None, Parameter(show_default=False)] = None,
     rows: Annotated[Count | None, Parameter(show_default=False)] = None,
+    folders: Annotated[list[Path], Parameter(name="--torch", negative="", show_default=False)] = [],  # noqa: B006
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -190,6 +191,7 @@ def bench(
         targets: where: local, arm:cortex-a76, ssh://user@host, adb:SERIAL; as often as there are
         score: a run whose dev rows are scored on every target too
         rows: at most so many of them, evenly spread
+        folders: a model's own folder, such as runs/NAME/student, in PyTorch, eager and compiled; as often as there are
         json: print one JSON document
         quiet: show no progress
     """
@@ -198,11 +200,13 @@ def bench(
     plan = protocol.quick(queries or 100) if quick else protocol.Protocol(queries or protocol.Protocol.queries)
     if rows and not score:
         raise UsageError("--rows goes with --score", where="attar bench")
-    if targets or score:
+    if targets or score or folders:
         if offline or floor:
-            name = "--offline" if offline else "--floor"
-            raise UsageError(f"{name} measures this machine, and goes with no --target", where="attar bench")
-        return _on_targets(bundles, length, threads, plan, all, targets, score, rows, json, quiet)
+            name, other = "--offline" if offline else "--floor", "--torch" if folders else "--target"
+            raise UsageError(f"{name} is of bundles on this machine, and goes with no {other}", where="attar bench")
+        if folders and set(targets) - {"local"}:
+            raise UsageError("--torch goes with the target local alone", where="attar bench")
+        return _on_targets(bundles, length, threads, plan, all, targets, score, rows, folders, json, quiet)
     models = compare.contenders(bundles, length, every=all)
     queues = compare.waiting(bundles, models) if offline else ()
     with terminal.progress(quiet or json) as moved:
@@ -228,15 +232,17 @@ def _on_targets(
     words: list[str],
     score: Path | None,
     rows: int | None,
+    folders: list[Path],
     json: bool,
     quiet: bool,
 ) -> int:
     """Measure on each target in turn and print what was found there as soon as it is."""
-    from ..benchmarks import outputs, sites, target_tables, targets, terminal
+    from ..benchmarks import guests, outputs, sites, target_tables, targets, terminal
     from ..benchmarks.record import Bench
 
     asked = targets.parse(words or ["local"])
-    plan = sites.Plan(bundles, length, threads, protocol, every, outputs.rows_of(score, rows) if score else None)
+    scored = outputs.rows_of(score, rows) if score else None
+    plan = sites.Plan(bundles, length, threads, protocol, every, scored, guests.folders(folders, bundles[0]))
     found = []
     for target in asked:
         with terminal.progress(quiet or json) as moved:

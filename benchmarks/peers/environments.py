@@ -1,23 +1,45 @@
-"""An environment of its own for each peer, built on first use.
+"""An environment of its own for each peer, built on first use, and the worker that runs in it.
 
 - A peer's requirements may contradict ours or another's, so none is installed beside attar. `NAME.txt` beside this file
   lists what a peer needs; versions that it shares with attar come from the project's constraints file, so that a
   comparison compares programs and not releases of torch. One that cannot live with them opens with `# own versions`.
 - What does not install is not an error of the comparison: it is a row of the table that says why.
+- A peer whose runtime is its own is timed in its environment: this package's light files need no more of it than numpy
+  and packaging, and are found there through a link that has nothing else beside it.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import AttarError
 from ...files import file_digest, write_text
+from ..targets.host import WORKER, Here
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE.parents[1] / "constraints.txt"
 SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Inside(Here):
+    """This machine with a peer's interpreter; see `Host`."""
+
+    interpreter: Path
+    light: Path  # a folder that holds a link to this package, named attar
+
+    def command(self) -> Sequence[str]:
+        """The worker."""
+        return [str(self.interpreter), "-m", WORKER]
+
+    def environment(self) -> Mapping[str, str]:
+        """Ours, with the light files alone on the search path."""
+        return os.environ | {"PYTHONPATH": str(self.light), "PYTHONSAFEPATH": "1"}
 
 
 def python(name: str, folder: Path = Path(".peers")) -> Path:

@@ -1,5 +1,10 @@
 """The runtimes that load artefacts; adding one is a file here and its line in the registry.
 
+- A runtime's file has `load(path, threads) -> Runner`, and `LIBRARY`, the module whose import is the runtime's cost.
+- A bundle's artefacts are of the runtimes in `DISTRIBUTIONS`. The others run what stands beside a bundle in
+  `attar bench`: PyTorch a model's own folder, OpenVINO and ExecuTorch what those programs made, each in an environment
+  of its own.
+
 A runner takes int64 arrays of shape (batch, length) by input name and gives logits of shape (batch, outputs), or
 (batch, length, outputs) where each piece has its own, float32. A static graph gives those of its own length.
 """
@@ -22,8 +27,13 @@ REGISTRY = {
     "onnxruntime": ".ort",
     "litert": ".litert",
     "tflite-runtime": ".tflite",
+    "torch": ".torch_eager",
+    "torch-compiled": ".torch_compiled",
+    "openvino": ".openvino",
+    "executorch": ".executorch",
 }
 DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+OTHERS = ("torch", "transformers", "openvino", "executorch")  # distributions of what runs beside a bundle
 
 
 class Runner(Protocol):
@@ -34,6 +44,11 @@ class Runner(Protocol):
 
     def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
         """Logits of shape (batch, outputs) or (batch, length, outputs)."""
+
+
+def library(runtime: str) -> str:
+    """The module that the runtime's file loads, absolute or relative to this package."""
+    return cast(str, importlib.import_module(REGISTRY[runtime], __name__).LIBRARY)
 
 
 def unpadded(logits: npt.NDArray[np.float32], pieces: int) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ...errors import AttarError
 from . import Arrays
 
+LIBRARY = "ai_edge_litert.interpreter"
 ORDER = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -42,8 +43,8 @@ class StaticRunner:
         """Logits, (batch, outputs) or (batch, fixed length, outputs); rows longer than that length are refused."""
         if missing := [name for name in self.inputs if name not in arrays]:
             raise AttarError(f"the model needs the input {missing[0]}")
-        fitted = {name: _fit(arrays, name, cast(int, self.length)) for name in self.inputs}
-        rows = [self._row(fitted, number) for number in range(len(fitted["input_ids"]))]
+        fed = {name: fitted(arrays, name, cast(int, self.length)) for name in self.inputs}
+        rows = [self._row(fed, number) for number in range(len(fed["input_ids"]))]
         return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
 
     def _row(self, arrays: dict[str, npt.NDArray[np.int64]], number: int) -> npt.NDArray[np.float32]:
@@ -55,7 +56,7 @@ class StaticRunner:
         return np.array(self._interpreter.get_tensor(self._output), np.float32)
 
 
-def _fit(arrays: Arrays, name: str, length: int) -> npt.NDArray[np.int64]:
+def fitted(arrays: Arrays, name: str, length: int) -> npt.NDArray[np.int64]:
     """One input, padded with 0 or cut (padding only) to the fixed length."""
     mask, values = arrays["attention_mask"], arrays[name]
     if mask[:, length:].any():

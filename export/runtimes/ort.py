@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ...errors import AttarError
 from . import Arrays
 
+LIBRARY = "onnxruntime"
 DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from ...errors import AttarError
 from .litert import StaticRunner, open_interpreter
 
+LIBRARY = "tflite_runtime.interpreter"
+
 
 def load(path: Path, threads: int) -> StaticRunner:
     """Open a `.tflite` file with so many threads."""

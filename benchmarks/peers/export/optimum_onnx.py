@@ -1,19 +1,15 @@
-"""A script for optimum's own environment: export and quantize a student as optimum-onnx's documentation does.
-
-    python optimum_onnx.py STUDENT BUNDLE OUT      (the interpreter is that of Optimum's environment)
+"""Optimum: export and quantize a student as optimum-onnx's documentation does.
 
 - `ORTModelForSequenceClassification.from_pretrained(…, export=True)`, then `ORTQuantizer` with the configurations that
   its documentation gives for this kind of processor: dynamic int8 for AVX-512 VNNI, and for AVX2.
-- The same class loads the ONNX files of attar's bundle, and its logits of the golden examples are kept: a user of
-  Optimum can take a bundle as it is.
+- The same class loads the ONNX files of attar's bundle, and must give the golden logits: a user of Optimum can take a
+  bundle as it is.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from importlib import metadata
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,42 +17,45 @@ import torch
 from optimum.onnxruntime import ORTModelForSequenceClassification, ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
+from .shared import Work, main
 
-def main(student: Path, bundle: Path, out: Path) -> None:
-    """Write the files, and `said.json` beside them."""
-    model = ORTModelForSequenceClassification.from_pretrained(student, export=True)
-    model.save_pretrained(out / "fp32")
-    made = {"optimum fp32": "fp32/model.onnx"}
-    kinds = {"avx512_vnni": AutoQuantizationConfig.avx512_vnni, "avx2": AutoQuantizationConfig.avx2}
-    for kind, configuration in kinds.items():
-        quantizer = ORTQuantizer.from_pretrained(out / "fp32")
-        quantizer.quantize(save_dir=out / kind, quantization_config=configuration(is_static=False, per_channel=False))
-        made[f"optimum int8 {kind}"] = f"{kind}/model_quantized.onnx"
-    versions = {name: metadata.version(name) for name in ("optimum", "optimum-onnx", "transformers", "onnxruntime")}
-    said = {"made": made, "versions": versions, "bundle": _loaded(bundle)}
-    (out / "said.json").write_text(json.dumps(said), "utf-8")
+KINDS = {"avx512_vnni": AutoQuantizationConfig.avx512_vnni, "avx2": AutoQuantizationConfig.avx2}
 
 
-def _loaded(bundle: Path) -> dict[str, float]:
-    """Largest error on the golden examples of each ONNX file of the bundle, in Optimum's class."""
-    rows = [json.loads(line) for line in (bundle / "golden.jsonl").read_text("utf-8").splitlines()]
-    golden = [sequence for row in rows for sequence in row.get("sequences", [row])]
-    found = {}
-    for file in sorted(bundle.glob("*.onnx")):
-        model = ORTModelForSequenceClassification.from_pretrained(bundle, file_name=file.name)
-        errors = [np.abs(_logits(model, one) - np.asarray(one["logits"])).max() for one in golden]
-        found[file.name] = float(max(errors))
-    return found
+def optimum(work: Work) -> None:
+    """fp32, and int8 for two kinds of processor."""
+    fp32 = work.out / "fp32"
+
+    def export() -> None:
+        ORTModelForSequenceClassification.from_pretrained(work.student, export=True).save_pretrained(fp32)
+
+    def quantize(kind: str) -> None:
+        configuration = KINDS[kind](is_static=False, per_channel=False)
+        ORTQuantizer.from_pretrained(fp32).quantize(save_dir=work.out / kind, quantization_config=configuration)
+
+    work.make("optimum fp32", "fp32/model.onnx", export, precision="fp32")
+    for kind in KINDS:
+        work.make(f"optimum int8 {kind}", f"{kind}/model_quantized.onnx", partial(quantize, kind))
+    _take(work)
+
+
+def _take(work: Work) -> None:
+    """Say where the bundle's own files are not what they should be in Optimum's class."""
+    card = json.loads((work.bundle / "manifest.json").read_text("utf-8"))
+    for artefact in card["artefacts"]:
+        if artefact["runtime"] == "onnxruntime" and artefact["file"].endswith(".onnx"):
+            model = ORTModelForSequenceClassification.from_pretrained(work.bundle, file_name=artefact["file"])
+            worst = max(np.abs(_logits(model, one) - np.asarray(one["logits"])).max() for one in work.golden())
+            allowed = artefact["golden_tolerance"]
+            if not worst <= allowed:
+                work.problems.append(f"{artefact['file']}: {worst:.3g} off in Optimum's class, {allowed:.3g} allowed")
 
 
 def _logits(model: Any, one: dict[str, Any]) -> Any:
-    arrays = {"attention_mask": torch.ones(1, len(one["input_ids"]), dtype=torch.long)}
-    for name in ("input_ids", "token_type_ids"):
-        if name in one:
-            arrays[name] = torch.tensor([one[name]])
+    arrays = {name: torch.tensor([one[name]]) for name in ("input_ids", "token_type_ids")}
     with torch.no_grad():
-        return model(**arrays).logits[0].numpy()
+        return model(**arrays, attention_mask=torch.ones_like(arrays["input_ids"])).logits[0].numpy()
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(optimum, "optimum", "optimum-onnx")
