@@ -40,6 +40,7 @@ def test_every_package_is_in_it_and_tests_are_not(wheel: Path) -> None:
     for data in (
         "recipes/assistant.yaml",
         "recipes/schema.json",
+        "benchmarks/published.json",
         "recipes/scores/language.yaml",
         "tasks/assistant/templates.yaml",
         "demo/web/index.html",
