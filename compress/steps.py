@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .. import recipe, training
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.lama import UNKNOWNS
+from ..tasks.table import Example
 from ..tasks.task import Task
 from ..teachers import checkpoint, heads
 from . import evidence, factorizing, fake_quantization, grids, healing, pruning, sharing, trimming
@@ -127,12 +128,14 @@ def take(
     folder: Path,
     progress: training.Progress,
     kept: Path | None = None,
+    copies: Sequence[Example] = (),
 ) -> dict[str, Any]:
     """Fill `folder` with what the step makes of the student in the folder `before`; gives its scores and size.
 
-    `layers` is the teacher's layer, from 1, of each of the student's. In `kept` stand the teacher's answers.
+    `layers` is the teacher's layer, from 1, of each of the student's. In `kept` stand the teacher's answers. `copies`
+    are rows that it heals on beside those of the data, and that the operation does not look at.
     """
-    model = heads.load(task.head, before)
+    model, lessons = heads.load(task.head, before), replace(data, train=[*data.train, *copies])
     checkpoint.save_tokenizer(before, folder)
     progress(name, 0.0, step.operation)
     patient = Patient(model, before, folder, data, task, spec.task.max_length, spec.student_seed, spec.export)
@@ -144,7 +147,7 @@ def take(
         model, layers = smaller.model, [layers[stays - 1] for stays in smaller.layers or range(1, len(layers) + 1)]
         work = folder / "checkpoints" / str(number)
         found = healing.heal(
-            spec, plan, data, task, teacher, model, layers, folder, work, progress, name, kept, smaller.around
+            spec, plan, lessons, task, teacher, model, layers, folder, work, progress, name, kept, smaller.around
         )
         curves += found["training"]
         remarks += [*smaller.remarks, *found["remarks"]]

@@ -16,6 +16,7 @@ OPERATIONS = ("trim", "factorize", "share", "prune", "quantize")
 class Healing(Part):
     """What the smaller student learns from the teacher: the phases of `distil`, without a student of its own."""
 
+    augment: bool = Field(False, description="learn from the changed copies of `distil.augment` too")
     intermediate: Intermediate | None = None
     prediction: Prediction = Prediction(epochs=1)
 

@@ -161,6 +161,11 @@ class Recipe(Part):
                 f"distil.augment changes words, and the answers of {in_words(self.task.kind)} are tied to them; it "
                 "needs `kind: classification or regression`"
             )
+        for number, step in enumerate(self.compress, 1):
+            if step.heal and step.heal.augment and not self.distil.augment:
+                raise ValueError(
+                    f"compress.{number}.heal.augment: there are no changed copies without `distil.augment`"
+                )
         return self
 
     @model_validator(mode="after")

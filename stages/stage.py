@@ -39,6 +39,7 @@ LATER: dict[type[recipe.Part], set[str]] = {
     recipe.Step: {"quantize"},
     recipe.Measure: {"seconds", "sessions"},
     recipe.Trim: {"leading"},
+    recipe.Healing: {"augment"},
     recipe.Export: {"processors", "calibration", "int4", "mixed"},
 }
 

@@ -11,6 +11,7 @@ from ..recipe import Recipe, Step
 from ..tasks import augmentation
 from ..tasks import corpus as corpora
 from ..tasks.data import digest
+from ..tasks.table import Example
 from .stage import Stage, stated
 
 AUGMENTED = "augmented"
@@ -82,15 +83,19 @@ def _distil_inputs(context: Context) -> Any:
 def _distil(context: Context, folder: Path) -> dict[str, Any]:
     from ..compress import distil, language
 
-    spec, teacher, rows = context.recipe, context.out / "teacher", context.lessons
+    spec, teacher = context.recipe, context.out / "teacher"
     if spec.language:
         return language.student(context.out / GENERAL, context.results["teach"], context.data, folder, context.progress)
-    if spec.distil.augment:
-        rows = [*rows, *augmentation.read(context.out / AUGMENTED / augmentation.NAME, spec.task)]
-    data, general = replace(context.data, train=rows), context.out / GENERAL if spec.distil.general else None
+    data = replace(context.data, train=[*context.lessons, *(_copies(context) if spec.distil.augment else [])])
+    general = context.out / GENERAL if spec.distil.general else None
     shared = context.out.resolve().parent / TEACHER_CACHE if spec.distil.cache.shared else None
     kept = context.out / ANSWERS
     return distil.distil(spec, data, context.task, teacher, folder, context.progress, general, shared, kept)
+
+
+def _copies(context: Context) -> list[Example]:
+    """The changed copies of the training rows."""
+    return augmentation.read(context.out / AUGMENTED / augmentation.NAME, context.recipe.task)
 
 
 GENERALLY = Stage(
@@ -110,7 +115,7 @@ def _grid(step: Step, spec: Recipe) -> dict[str, Any]:
 def of_step(number: int, spec: Recipe) -> Stage:
     """The stage of the step of `compress` with this number, from 0."""
     step, name = spec.compress[number], spec.steps[number]
-    maker = spec.student_stages[number]
+    maker, copies = spec.student_stages[number], bool(step.heal and step.heal.augment)
 
     def inputs(context: Context) -> Any:  # noqa: ARG001 - a stage's interface
         corpus = {"corpus": corpora.of(step.trim.corpus).digest()} if step.trim and step.trim.corpus else {}
@@ -119,12 +124,22 @@ def of_step(number: int, spec: Recipe) -> Stage:
     def build(context: Context, folder: Path) -> dict[str, Any]:
         from ..compress import steps
 
-        data, before = replace(context.data, train=context.lessons), context.out / spec.folder_of(maker)
-        layers = context.results[maker]["layers"]
-        teacher, kept = context.out / "teacher", context.out / ANSWERS
-        return steps.take(spec, step, name, data, context.task, teacher, before, layers, folder, context.progress, kept)
+        return steps.take(
+            spec,
+            step,
+            name,
+            replace(context.data, train=context.lessons),
+            context.task,
+            context.out / "teacher",
+            context.out / spec.folder_of(maker),
+            context.results[maker]["layers"],
+            folder,
+            context.progress,
+            context.out / ANSWERS,
+            _copies(context) if copies else [],
+        )
 
-    return Stage(name, spec.folder_of(name), 1, ("teach", maker), inputs, build)
+    return Stage(name, spec.folder_of(name), 1, ("teach", *(["augment"] if copies else []), maker), inputs, build)
 
 
 AUGMENT = Stage(
