@@ -16,7 +16,7 @@ from attar import pipeline, recipe
 from attar.cli import main
 from attar.compress import augment
 from attar.compress.guesses import Guesser
-from attar.errors import AttarError
+from attar.errors import AttarError, UsageError
 from attar.recipe_file import parse
 from attar.stages.students import _distil_inputs
 from attar.tasks import augmentation, neighbours
@@ -410,6 +410,25 @@ def test_the_road_learns_from_the_copies(home: Path, folder: Path) -> None:
     assert reused("more") == [True, True, True]
     assert reused("sibling", hidden_size=8) == [True, True, False]
     assert reused("more", augment={"copies": 2}) == [True, False, False]
+
+
+def test_a_cut_student_heals_on_the_copies_if_asked(home: Path, folder: Path) -> None:
+    values = yaml.safe_load((home / "recipe.yaml").read_text("utf-8"))
+    values["distil"]["augment"] = {"copies": 3, "candidates": 4, "model": str(folder)}
+
+    def cut(name: str, **heal: Any) -> Any:
+        plan = {"augment": True, "prediction": {"epochs": 1}} | heal
+        values["compress"] = [{"trim": {}, "heal": plan}]
+        return pipeline.run(parse(values), home / "runs" / name, until=pipeline.SMALLER)
+
+    run = cut("cut")
+    count = len((home / "runs" / "cut" / "augmented" / augmentation.NAME).read_text("utf-8").splitlines())
+    assert [phase["examples"] for phase in run.results["1-trim"]["training"]] == [len(run.lessons) + count]
+    assert count > 0
+    assert not cut("cut", augment=False).stages[-1]["reused"]
+    values["distil"]["augment"] = None
+    with pytest.raises(UsageError, match=r"compress.1.heal.augment: no changed copies without `distil.augment`"):
+        cut("none")
 
 
 def test_without_it_keys_are_what_they_were(home: Path, tmp_path: Path) -> None:
