@@ -163,9 +163,7 @@ class Recipe(Part):
             )
         for number, step in enumerate(self.compress, 1):
             if step.heal and step.heal.augment and not self.distil.augment:
-                raise ValueError(
-                    f"compress.{number}.heal.augment: there are no changed copies without `distil.augment`"
-                )
+                raise ValueError(f"compress.{number}.heal.augment: no changed copies without `distil.augment`")
         return self
 
     @model_validator(mode="after")
