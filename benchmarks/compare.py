@@ -242,6 +242,11 @@ def document(models: Sequence[Contender], found: Comparison) -> dict[str, Any]:
     }
 
 
+def placed(models: Sequence[Contender], found: Comparison) -> Site:
+    """The same in the form of a target."""
+    return _Document.model_validate(document(models, found)).site()
+
+
 def site(path: Path) -> Site:
     """A saved document in the form of a target, for a report."""
     return read_document(_Document, path, "comparison of models").site()

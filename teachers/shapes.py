@@ -14,11 +14,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import (
     AlbertConfig,
+    AutoModelForSequenceClassification,
     BertConfig,
     ElectraConfig,
     GPT2Config,
@@ -194,3 +196,11 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+def save_untrained(name: str, labels: int, folder: Path) -> None:
+    """Save a classifier of a named shape with random weights: what it costs to run needs no training."""
+    torch.manual_seed(0)
+    found = config(shape(name))
+    found.num_labels = labels
+    AutoModelForSequenceClassification.from_config(found).save_pretrained(folder)

@@ -1,0 +1,108 @@
+"""From BERT-base to the smallest student, beside each other: what a person gains by each step down.
+
+    python -m attar.benchmarks.lineup RUN RUN … --out docs/targets/lineup.json
+
+- The first model, to which all speeds refer, has BERT-base's shape and random weights: its cost needs no training.
+- Then the first run's teacher, and every run's student, each in float32 and with dynamic int8, in ONNX Runtime. Each
+  gets the golden texts of its own run in its own pieces, and all take turns.
+- The machine's peak is measured in the same run, so that each model's share of it is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .. import __version__
+from ..compress import quantization
+from ..errors import FAILED, AttarError, UsageError
+from ..export import manifest as manifests
+from ..export import onnx
+from ..files import write_json
+from ..teachers import shapes
+from . import compare, target_tables, terminal
+from .latency import Contender, Progress
+from .protocol import Protocol, quick
+from .record import Bench, Site
+
+
+def measure(
+    runs: Sequence[Path],
+    shape: str,
+    lengths: Sequence[int],
+    threads: Sequence[int],
+    protocol: Protocol,
+    moved: Progress,
+) -> Site:
+    """All of them on this machine, after an untrained model of the named shape; one that fails is a problem told."""
+    for run in runs:
+        needed = [run / "bundle" / manifests.NAME, run / "student", run / "teacher"]
+        if missing := [path for path in needed if not path.exists()]:
+            raise UsageError("not a finished run", where=str(missing[0]), fix="name a run's folder, such as runs/trec")
+        if manifests.load(run / "bundle").task.head != "sequence":
+            raise UsageError("the models that stand beside each other are classifiers", where=str(run))
+    labels = len(manifests.load(runs[0] / "bundle").task.labels)
+    with tempfile.TemporaryDirectory() as name:
+        work, models = Path(name), list[Contender]()
+        shapes.save_untrained(shape, labels, work / shape)
+        sources = [(f"{shape} untrained", work / shape, runs[0])]
+        sources += [(f"teacher of {runs[0].name}", runs[0] / "teacher", runs[0])]
+        sources += [(run.name, run / "student", run) for run in runs]
+        for number, (title, folder, run) in enumerate(sources):
+            moved(f"exports {title}", number, len(sources))
+            models += _both(title, folder, run, lengths, work / f"{number}.onnx")
+        timed = compare.compare(models, threads, protocol, moved, lambda line: None, with_floor=True)
+        return compare.placed(models, timed)
+
+
+def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], path: Path) -> list[Contender]:
+    """A model in float32 and in int8, with the texts of a run."""
+    small = path.with_name(f"{path.stem}-int8.onnx")
+    onnx.export_fp32(folder, path)
+    quantization.onnx_dynamic_int8(path, small)
+    texts, card = compare.sequences(run / "bundle"), manifests.load(run / "bundle")
+    plain = Contender(f"{title} fp32", path, "onnxruntime", None, compare.queries(texts, card, None, lengths))
+    return [plain, replace(plain, name=f"{title} int8", path=small, precision="int8")]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, show and keep; the exit code is that of the error, or 0."""
+    parser = argparse.ArgumentParser(prog="attar.benchmarks.lineup", description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="+", help="finished runs of classifiers; the first brings the teacher")
+    parser.add_argument("--shape", default="bert-base", choices=shapes.SHAPES, help="of the first model (bert-base)")
+    parser.add_argument("--length", type=int, nargs="+", default=[16, 64, 128], help="pieces of the texts (16 64 128)")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (1 2)")
+    parser.add_argument("--queries", type=int, default=Protocol().queries, help="at the least, of each model")
+    parser.add_argument("--quick", action="store_true", help="one session of 100 queries, to look and not to publish")
+    parser.add_argument("--out", type=Path, help="keep the document here")
+    options = parser.parse_args(words)
+    try:
+        protocol = quick(100) if options.quick else replace(Protocol(), queries=options.queries)
+        with terminal.progress(quiet=False) as moved:
+            site = measure(options.runs, options.shape, options.length, options.threads, protocol, moved)
+    except AttarError as error:
+        print(error.line(), file=sys.stderr)
+        return error.code
+    terminal.show(*target_tables.site(site))
+    for line in [*site.problems, *site.warnings]:
+        print(line, file=sys.stderr)
+    if options.out:
+        found = Bench(
+            attar=__version__,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            command=shlex.join(["python", "-m", "attar.benchmarks.lineup", *sys.argv[1:]]),
+            targets=[site],
+        )
+        write_json(options.out, found.model_dump(mode="json"))
+        print(options.out)
+    return FAILED if site.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
