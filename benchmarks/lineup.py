@@ -3,8 +3,9 @@
     python -m attar.benchmarks.lineup RUN RUN … --out docs/targets/lineup.json
 
 - The first model, to which all speeds refer, has BERT-base's shape and random weights: its cost needs no training.
-- Then the first run's teacher, and every run's student, each in float32 and with dynamic int8, in ONNX Runtime. Each
-  gets the golden texts of its own run in its own pieces, and all take turns.
+- Then the first run's teacher, and every run's student, each in float32 and with dynamic int8, in ONNX Runtime: the
+  run's own files, made anew where they are not there. Each gets the golden texts of its own run in its own pieces, and
+  all take turns.
 - The machine's peak is measured in the same run, so that each model's share of it is known.
 """
 
@@ -20,12 +21,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .. import __version__
-from ..compress import quantization
 from ..errors import FAILED, AttarError, UsageError
 from ..export import manifest as manifests
-from ..export import onnx
 from ..files import write_json
-from ..teachers import shapes
 from . import compare, target_tables, terminal
 from .latency import Contender, Progress
 from .protocol import Protocol, quick
@@ -47,6 +45,8 @@ def measure(
             raise UsageError("not a finished run", where=str(missing[0]), fix="name a run's folder, such as runs/trec")
         if manifests.load(run / "bundle").task.head != "sequence":
             raise UsageError("the models that stand beside each other are classifiers", where=str(run))
+    from ..teachers import shapes
+
     labels = len(manifests.load(runs[0] / "bundle").task.labels)
     with tempfile.TemporaryDirectory() as name:
         work, models = Path(name), list[Contender]()
@@ -56,16 +56,24 @@ def measure(
         sources += [(run.name, run / "student", run) for run in runs]
         for number, (title, folder, run) in enumerate(sources):
             moved(f"exports {title}", number, len(sources))
-            models += _both(title, folder, run, lengths, work / f"{number}.onnx")
+            own = run / "artefacts" / "teacher.onnx" if number == 1 else run / "bundle" / "model.onnx"
+            models += _both(title, folder, run, lengths, own if number else None, work / f"{number}.onnx")
         timed = compare.compare(models, threads, protocol, moved, lambda line: None, with_floor=True)
         return compare.placed(models, timed)
 
 
-def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], path: Path) -> list[Contender]:
-    """A model in float32 and in int8, with the texts of a run."""
+def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], own: Path | None, made: Path) -> list[Contender]:
+    """A model in float32 and in int8, with the texts of a run; `own` is its file where that is there already."""
+    from ..compress import quantization
+    from ..export import onnx
+
+    path = own if own and own.is_file() else made
+    if path is made:
+        onnx.export_fp32(folder, path)
     small = path.with_name(f"{path.stem}-int8.onnx")
-    onnx.export_fp32(folder, path)
-    quantization.onnx_dynamic_int8(path, small)
+    if not small.is_file():
+        small = made.with_name(f"{made.stem}-int8.onnx")
+        quantization.onnx_dynamic_int8(path, small)
     texts, card = compare.sequences(run / "bundle"), manifests.load(run / "bundle")
     plain = Contender(f"{title} fp32", path, "onnxruntime", None, compare.queries(texts, card, None, lengths))
     return [plain, replace(plain, name=f"{title} int8", path=small, precision="int8")]
@@ -75,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, show and keep; the exit code is that of the error, or 0."""
     parser = argparse.ArgumentParser(prog="attar.benchmarks.lineup", description=__doc__.partition("\n")[0])
     parser.add_argument("runs", type=Path, nargs="+", help="finished runs of classifiers; the first brings the teacher")
-    parser.add_argument("--shape", default="bert-base", choices=shapes.SHAPES, help="of the first model (bert-base)")
+    parser.add_argument("--shape", default="bert-base", help="of the first model (bert-base)")
     parser.add_argument("--length", type=int, nargs="+", default=[16, 64, 128], help="pieces of the texts (16 64 128)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (1 2)")
     parser.add_argument("--queries", type=int, default=Protocol().queries, help="at the least, of each model")
