@@ -29,7 +29,7 @@ from ..errors import AttarError, UsageError
 from ..export import bundle as bundles
 from ..export import manifest as manifests
 from ..files import write_bytes, write_json
-from . import site
+from . import apk, apk_key, apk_tools, site
 from .serve import SiteServer
 from .shown import Package, Shown, Typing, Wire, table
 
@@ -80,6 +80,8 @@ def measure(bundle: Path, visits: int, sentences: int, pictures: Path | None, wi
     if card.task.head != "sequence" or card.task.pair:
         what = "keys are timed on the screen of one text and its classes"
         raise UsageError(what, where=str(bundle), fix="name the bundle of a classifier")
+    if with_package:
+        apk_tools.ready()  # before a minute is spent
     with tempfile.TemporaryDirectory() as space:
         made = site.build(bundle, Path(space) / "site")
         with _browser() as (chromium, device), _served(made.folder) as url:
@@ -208,8 +210,6 @@ def _wire(folder: Path) -> Wire:
 
 
 def _package(made: site.Site, space: Path) -> Package:
-    from . import apk, apk_key, apk_tools
-
     tools = apk_tools.ready()
     found = apk.build(made.folder, made.name, made.version, space / "app.apk", tools, apk_key.debug(tools))
     return Package(
