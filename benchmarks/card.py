@@ -119,11 +119,15 @@ def metadata(run: Run) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _passed(run: Run) -> list[Model]:
+    """The student's files that passed their checks."""
+    return [one for one in run.models if one.role == "artefact" and one.of == "student" and one.status == "ok"]
+
+
 def _tags(run: Run) -> list[str]:
     """Runtimes and precisions of the files that passed."""
-    passed = [one for one in run.models if one.role == "artefact" and one.of == "student" and one.status == "ok"]
     formats = {"onnxruntime": "onnx", "litert": "tflite", "tflite-runtime": "tflite"}
-    return [formats.get(one.runtime, one.runtime) for one in passed] + [one.precision for one in passed]
+    return [formats.get(one.runtime, one.runtime) for one in _passed(run)] + [one.precision for one in _passed(run)]
 
 
 def _metrics(model: Model | None) -> list[str]:
@@ -191,9 +195,8 @@ def _labels(run: Run) -> str:
 
 def _files(run: Run) -> list[str]:
     """A line for each of the student's files that passed its checks, the chosen one first."""
-    passed = [one for one in run.models if one.role == "artefact" and one.of == "student" and one.status == "ok"]
     found = []
-    for one in sorted(passed, key=lambda one: one is not chosen(run)):
+    for one in sorted(_passed(run), key=lambda one: one is not chosen(run)):
         size = megabytes(one.bytes) if one.bytes else "size unknown"
         packed = f", {megabytes(one.gzipped)} gzipped" if one.gzipped else ""
         choice = "; the file that this card is about" if one is chosen(run) else ""
@@ -221,8 +224,7 @@ def _code(template: str, **words: Any) -> str:
 
 def _onnx(run: Run) -> Model | None:
     """The chosen file, or else the first other that ONNX Runtime loads."""
-    passed = [one for one in run.models if one.role == "artefact" and one.of == "student" and one.status == "ok"]
-    fitting = [one for one in passed if one.runtime == "onnxruntime" and one.processor != "dot-product"]
+    fitting = [one for one in _passed(run) if one.runtime == "onnxruntime" and one.processor != "dot-product"]
     return next((one for one in fitting if one is chosen(run)), next(iter(fitting), None))
 
 

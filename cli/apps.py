@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .common import Flag, app, print_json
+from .common import Flag, app, print_json, set_up
 
 if TYPE_CHECKING:
     from ..demo.apk import Package
@@ -92,9 +92,4 @@ def apk_setup(*, json: Flag = False, quiet: Flag = False) -> int:
     """
     from ..demo import apk_tools
 
-    folder = apk_tools.home()
-    found = apk_tools.make(folder, lambda line: None if quiet else print(line, file=sys.stderr))
-    if json:
-        return print_json({"folder": str(folder), **found})
-    print(folder)
-    return 0
+    return set_up(apk_tools.home(), apk_tools.make, json, quiet)

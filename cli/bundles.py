@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 
 from .. import __version__
 from ..errors import FAILED, AttarError, UsageError
-from .common import Count, Flag, Lengths, Numbers, Paths, app, fail, print_json
+from .common import Count, Flag, Lengths, Numbers, Paths, app, fail, print_json, set_up
 
 if TYPE_CHECKING:  # a command loads only what it does
     from ..benchmarks.protocol import Protocol
@@ -276,9 +276,4 @@ def arm_setup(*, json: Flag = False, quiet: Flag = False) -> int:
     """
     from ..benchmarks.targets import arm, arm_setup
 
-    folder = arm.home()
-    found = arm_setup.make(folder, lambda line: None if quiet else print(line, file=sys.stderr))
-    if json:
-        return print_json({"folder": str(folder), **found})
-    print(folder)
-    return 0
+    return set_up(arm.home(), arm_setup.make, json, quiet)

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,6 +78,15 @@ def fail(line: str, code: int) -> int:
     who = "" if process.first else f"process {process.rank}: "
     print(f"attar: {who}{line}", file=sys.stderr)
     return code
+
+
+def set_up(folder: Path, make: Callable[[Path, Callable[[str], None]], dict[str, Any]], json: bool, quiet: bool) -> int:
+    """Let `make` fill the folder, say on stderr what it fetches, and print where it is."""
+    found = make(folder, lambda line: None if quiet else print(line, file=sys.stderr))
+    if json:
+        return print_json({"folder": str(folder), **found})
+    print(folder)
+    return 0
 
 
 def print_json(value: Any) -> int:

@@ -16,7 +16,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -30,10 +29,13 @@ from ..export import bundle as bundles
 from ..export import manifest as manifests
 from ..files import write_bytes, write_json
 from . import apk, apk_key, apk_tools, site
-from .serve import SiteServer
+from .serve import running
 from .shown import Package, Shown, Typing, Wire, table
 
-ARGUMENTS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--no-sandbox")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 PROFILE, PATIENCE = "Pixel 7", 120_000  # milliseconds
 PACE = 120  # milliseconds from key to key
 READY = "html[data-ready]"
@@ -77,16 +79,16 @@ def measure(bundle: Path, visits: int, sentences: int, pictures: Path | None, wi
     """Everything about the app of one bundle."""
     card = manifests.load(bundle)
     texts = [one.text for one in bundles.golden_examples(bundle, card) if getattr(one, "text", "").strip()]
-    if card.task.head != "sequence" or card.task.pair:
+    if card.task.head != "sequence" or card.task.pair or not texts:
         what = "keys are timed on the screen of one text and its classes"
         raise UsageError(what, where=str(bundle), fix="name the bundle of a classifier")
     if with_package:
         apk_tools.ready()  # before a minute is spent
     with tempfile.TemporaryDirectory() as space:
         made = site.build(bundle, Path(space) / "site")
-        with _browser() as (chromium, device), _served(made.folder) as url:
-            used = _used(chromium, device, url, texts[:sentences], visits)
-            taken = _taken(chromium, device, url, texts[0], pictures, card.name) if pictures else []
+        with _browser() as (chromium, device), running(made.folder) as server:
+            used = _used(chromium, device, server.url, texts[:sentences], visits)
+            taken = _taken(chromium, device, server.url, texts[0], pictures, card.name) if pictures else []
             version = chromium.version
         package = _package(made, Path(space)) if with_package else None
         wire = _wire(made.folder)
@@ -120,18 +122,6 @@ def _browser() -> Iterator[tuple[Any, Any]]:
         found = driver.chromium.launch(executable_path=where, args=list(ARGUMENTS))
         yield found, driver.devices[PROFILE]
         found.close()
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    with SiteServer(folder) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.url
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _page(chromium: Any, device: Any, url: str, **options: Any) -> Any:

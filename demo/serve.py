@@ -9,6 +9,9 @@
 from __future__ import annotations
 
 import http
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -106,3 +109,16 @@ class SiteServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that closes a connection is no error."""
+
+
+@contextmanager
+def running(folder: Path, port: int = 0) -> Iterator[SiteServer]:
+    """A server of the folder in a thread of its own, for as long as the context lasts."""
+    with SiteServer(folder, port) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -98,7 +98,7 @@ def _measure_inputs(context: Context) -> Any:
 
 
 def _measure(context: Context, folder: Path) -> dict[str, Any]:
-    from ..benchmarks import machine, measurement
+    from ..benchmarks import compare, machine, measurement
     from ..benchmarks.record import Model
 
     if context.recipe.language:
@@ -114,7 +114,7 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:
         context.out,
         context.progress,
         road,
-        whole=context.task.head in ("tokens", "span"),
+        whole=context.task.head in compare.WHOLE,
     )
     for file in folder.glob("*.onnx"):
         file.unlink()

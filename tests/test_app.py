@@ -7,7 +7,6 @@ import random
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import small_bundles
-from attar.demo import measured, shown, site
-from attar.demo.serve import SiteServer
+from attar.demo import bench, measured, shown, site
+from attar.demo.serve import running
 from attar.export.answers import Asked
 from attar.export.continuation import Continuer
 from attar.export.predict import Predictor
@@ -31,8 +30,6 @@ if not CHROMIUM:
 if not (site.WEB / site.RUNTIME).is_file():
     pytest.skip("the app's libraries are not here: `make app` brings them", allow_module_level=True)
 
-QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-QUIET = (*QUIET, "--no-sandbox", "--disable-component-update", "--disable-sync")
 PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
 READY = "html[data-ready]"
 HARD = [
@@ -71,7 +68,7 @@ LACKS = {  # put before the worker's own lines
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(bench.ARGUMENTS))
         yield found, driver.devices["Pixel 7"]
         found.close()
 
@@ -89,14 +86,8 @@ def sites(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @contextmanager
 def served(folder: Path, port: int = 0) -> Iterator[str]:
-    with SiteServer(folder, port) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.url
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(folder, port) as server:
+        yield server.url
 
 
 class Phone:
@@ -131,7 +122,7 @@ class Phone:
 
     def kept(self) -> None:
         """Wait until the app works without a network."""
-        self.run("while (!navigator.serviceWorker.controller) await new Promise((done) => setTimeout(done, 30))")
+        self.page.evaluate(bench.KEPT)
 
     def run(self, code: str, words: Any = None) -> Any:
         return self.page.evaluate(f"async (words) => {{ {code} }}", words)

@@ -6,7 +6,6 @@ import http.client
 import json
 import shutil
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from attar.cli import main
 from attar.demo import icons, measured, site
-from attar.demo.serve import SiteServer
+from attar.demo.serve import SiteServer, running
 from attar.errors import AttarError, UsageError
 from attar.export import manifest
 from attar.files import file_digest
@@ -196,12 +195,8 @@ def server(tmp_path: Path) -> Iterator[SiteServer]:
         (folder / name).write_text(text, "utf-8")
     (tmp_path / "secret.txt").write_text("secret", "utf-8")
     (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
-    with SiteServer(folder) as found:
-        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with running(folder) as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 def asked(server: SiteServer, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
