@@ -5,7 +5,9 @@
   taken from runs that stand beside the study's folder.
 - A cell that fails is told in its place, and the others still run.
 - A column's changes are made after its row's: the column has the last word.
-- With `seeds` every cell is run once for each, and the table tells the mean and the spread.
+- With `seeds` every cell is run once for each, and the table tells the mean and the spread. The first seed fills the
+  whole table before the second begins.
+- A record of the same study, made elsewhere, can be gone on from: its cells count where recipe and rows are the same.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ from . import __version__, pipeline, recipe_file
 from .benchmarks import machine, record
 from .benchmarks.study_record import Result, StudyRecord, result
 from .errors import AttarError, UsageError, nearest
-from .files import write_json
+from .files import value_digest, write_json
 from .recipe import Part, Recipe
+from .tasks import data as rows
 
 READY = "recipes/studies"  # below the package
 UNTIL = {"teach": "teach", "distil": "distil", "compress": "bundle"}
@@ -83,7 +86,7 @@ class Study(Part):
     def cells(self) -> Iterator[tuple[str, str, int | None]]:
         """Row, column and seed of every run."""
         seeds: list[int | None] = [*self.seeds] or [None]
-        return product(self.rows, self.columns, seeds)
+        return ((row, column, seed) for seed, row, column in product(seeds, self.rows, self.columns))
 
     def cell(self, row: str, column: str, seed: int | None = None) -> Recipe:
         """The recipe of a cell."""
@@ -114,8 +117,12 @@ def run(
     progress: Progress = lambda what, done, remark: None,
     finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None,
     command: str = "",
+    known: StudyRecord | None = None,
 ) -> StudyRecord:
-    """Run every cell, and write `study.json` after each; a cell that fails has its problem in its place."""
+    """Run every cell that is not `known`, and write `study.json` after each.
+
+    A cell that fails has its problem in its place. The cells that are known stand in the record from the beginning.
+    """
     cells = {cell: study.cell(*cell) for cell in study.cells()}
     found = StudyRecord(
         attar=__version__,
@@ -129,9 +136,14 @@ def run(
         columns=list(study.columns),
         against={name: row.against for name, row in study.rows.items() if row.against},
     )
+    taken = {name: one for name in cells if (one := _taken(known, *name, cells[name]))}
+    found.results += taken.values()
     for number, ((row, column, seed), spec) in enumerate(cells.items(), 1):
         said = f"{number}/{len(cells)} {spec.name}"
         folder = out / spec.name
+        if (row, column, seed) in taken:
+            finished(said, 0.0, True)
+            continue
         try:
             pipeline.run(
                 spec,
@@ -148,3 +160,12 @@ def run(
             found.results.append(failed)
         write_json(out / "study.json", found.model_dump(mode="json"))
     return found
+
+
+def _taken(known: StudyRecord | None, row: str, column: str, seed: int | None, spec: Recipe) -> Result | None:
+    """What a record knows of a cell: of the same recipe and the same rows of data, and without a problem."""
+    cell = known.at(row, column) if known else []
+    found = next((one for one in cell if one.seed == seed and not one.problem), None)
+    if found is None or found.recipe != value_digest(spec.model_dump(mode="json")):
+        return None
+    return found if found.data == rows.load(spec.task, spec.seed).digests() else None

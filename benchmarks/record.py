@@ -19,6 +19,8 @@ from ..files import read_document, write_text
 FORMAT = "attar-run/1"
 Rows = list[dict[str, Any]]
 
+Measures = Literal["time", "instructions", "answers"]  # what a target's cost is given in; answers: it has none
+
 
 class Entry(BaseModel):
     """A part of the record."""
@@ -114,8 +116,8 @@ class Placed(Entry):
 class Site(Entry):
     """One target, and what was measured there."""
 
-    target: str  # "local", "arm:cortex-a76", "ssh://…", "adb:…"
-    measures: Literal["time", "instructions"]
+    target: str  # "local", "arm:cortex-a76", "x86:haswell", "ssh://…", "adb:…"
+    measures: Measures
     machine: dict[str, Any] = {}  # as the target describes itself: processor, features, versions, …
     reference: str | None = None  # the model that ratios of time refer to
     models: list[Placed] = []

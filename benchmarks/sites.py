@@ -19,8 +19,7 @@ from .latency import OWN, Contender, Progress
 from .outputs import Rows
 from .protocol import Protocol
 from .record import Cost, Placed, Site
-from .targets import Target
-from .targets.arm import Emulated
+from .targets import Target, arm, x86
 from .targets.host import Host
 from .worker import Worker
 
@@ -70,9 +69,9 @@ def describe(host: Host) -> dict[str, Any]:
     """The host's own description; of an emulated one only what the emulation decides."""
     with Worker(Path("attar"), "attar", host) as worker:
         found = worker.describe()
-    if isinstance(host, Emulated):
+    if isinstance(host, arm.Emulated | x86.Emulated):
         kept = ("processor", "architecture", "features", "python", "versions")
-        return {"processor": host.cpu, "emulator": "qemu-aarch64 7.2"} | {
+        return {"processor": host.cpu, "emulator": host.emulator} | {
             name: found[name] for name in kept if name != "processor"
         }
     return found
@@ -109,9 +108,9 @@ def _fill(site: Site, models: Sequence[Contender], plan: Plan, costs: Mapping[st
             if site.measures == "instructions":
                 lengths = sorted(length for length in model.queries or {} if length != OWN)
                 row = row.model_copy(update={"instructions": instructions.measure(model, lengths)})
-            elif model.name not in costs:
-                continue  # it has failed, and its line is there
-            else:
+            elif site.measures == "time":
+                if model.name not in costs:
+                    continue  # it has failed, and its line is there
                 row = row.model_copy(update={"cost": costs[model.name]})
             row = row.model_copy(update={"outputs": outputs.measure(model)})
             if plan.rows is not None:

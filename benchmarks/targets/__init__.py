@@ -2,7 +2,7 @@
 
 - A word is `KIND` or `KIND:REST`: `local`, `arm:cortex-a76`, `ssh://user@host:port`, `adb:SERIAL`.
 - A target is opened for a while and gives a `Host`. Real machines give times; an emulated processor gives counted
-  instructions, never a time. All of them give answers, whose errors and scores are compared.
+  instructions or nothing, never a time. All of them give answers, whose errors and scores are compared.
 - A new target is a file here, with `check` and `open_target`, and its line in the registry.
 """
 
@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from ...errors import UsageError, nearest
 from .host import Host
 
-REGISTRY = {"local": ".local", "arm": ".arm", "ssh": ".ssh", "adb": ".adb"}
-EXAMPLES = "local, arm:cortex-a76, ssh://user@host, adb:SERIAL"
+if TYPE_CHECKING:  # a worker elsewhere has no pydantic
+    from ..record import Measures
+
+REGISTRY = {"local": ".local", "arm": ".arm", "x86": ".x86", "ssh": ".ssh", "adb": ".adb"}
+EXAMPLES = "local, arm:cortex-a76, x86:haswell, ssh://user@host, adb:SERIAL"
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class Target:
     rest: str  # what stands behind the kind
 
     @property
-    def measures(self) -> Literal["time", "instructions"]:
-        """What its cost is given in."""
-        return cast("Literal['time', 'instructions']", _module(self.kind).MEASURES)
+    def measures(self) -> Measures:
+        """What its cost is given in; `answers`: it has none."""
+        return cast("Measures", _module(self.kind).MEASURES)
 
     def open(self) -> AbstractContextManager[Host]:
         """Make it ready. Raises `AttarError` where it cannot be reached or lacks something."""

@@ -82,6 +82,7 @@ class Emulated:
     folder: Path
     light: Path  # holds our package alone: a neighbour of it may be a library for this machine
     counts: Path | None = None  # where the plugin writes; None: nothing is counted
+    emulator: str = "qemu-aarch64 7.2"
 
     def command(self) -> Sequence[str]:
         """The emulator with an aarch64 Python."""
