@@ -1,12 +1,15 @@
 """From BERT-base to the smallest student, beside each other: what a person gains by each step down.
 
     python -m attar.benchmarks.lineup RUN RUN … --out docs/targets/lineup.json
+    python -m attar.benchmarks.lineup RUN RUN … --target arm:cortex-a53 --target arm:cortex-a76 --length 64
 
 - The first model, to which all speeds refer, has BERT-base's shape and random weights: its cost needs no training.
 - Then the first run's teacher, and every run's student, each in float32 and with dynamic int8, in ONNX Runtime: the
   run's own files, made anew where they are not there. Each gets the golden texts of its own run in its own pieces, and
   all take turns.
 - The machine's peak is measured in the same run, so that each model's share of it is known.
+- On an emulated processor instructions are counted in the place of times, and the trained models are scored on the dev
+  rows of their runs: what they would answer there.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,21 +27,26 @@ from .. import __version__
 from ..errors import FAILED, AttarError, UsageError
 from ..export import manifest as manifests
 from ..files import write_json
-from . import compare, target_tables, terminal
+from . import compare, guests, outputs, sites, target_tables, targets, terminal
 from .latency import Contender, Progress
 from .protocol import Protocol, quick
 from .record import Bench, Site
+from .targets import Target
 
 
-def measure(
-    runs: Sequence[Path],
-    shape: str,
-    lengths: Sequence[int],
-    threads: Sequence[int],
-    protocol: Protocol,
-    moved: Progress,
-) -> Site:
-    """All of them on this machine, after an untrained model of the named shape; one that fails is a problem told."""
+@dataclass(frozen=True)
+class Plan:
+    """What is measured; `rows` limits the dev rows that are scored on an emulated processor."""
+
+    shape: str
+    lengths: Sequence[int]
+    threads: Sequence[int]
+    protocol: Protocol
+    rows: int | None = None
+
+
+def measure(runs: Sequence[Path], asked: Sequence[Target], plan: Plan, moved: Progress) -> list[Site]:
+    """All of them on each target, after an untrained model of the named shape; one that fails is a problem told."""
     for run in runs:
         needed = [run / "bundle" / manifests.NAME, run / "student", run / "teacher"]
         if missing := [path for path in needed if not path.exists()]:
@@ -50,16 +58,33 @@ def measure(
     labels = len(manifests.load(runs[0] / "bundle").task.labels)
     with tempfile.TemporaryDirectory() as name:
         work, models = Path(name), list[Contender]()
-        shapes.save_untrained(shape, labels, work / shape)
-        sources = [(f"{shape} untrained", work / shape, runs[0])]
+        shapes.save_untrained(plan.shape, labels, work / plan.shape)
+        sources = [(f"{plan.shape} untrained", work / plan.shape, runs[0])]
         sources += [(f"teacher of {runs[0].name}", runs[0] / "teacher", runs[0])]
         sources += [(run.name, run / "student", run) for run in runs]
         for number, (title, folder, run) in enumerate(sources):
             moved(f"exports {title}", number, len(sources))
             own = run / "artefacts" / "teacher.onnx" if number == 1 else run / "bundle" / "model.onnx"
-            models += _both(title, folder, run, lengths, own if number else None, work / f"{number}.onnx")
-        timed = compare.compare(models, threads, protocol, moved, lambda line: None, with_floor=True)
+            made = _both(title, folder, run, plan.lengths, own if number else None, work / f"{number}.onnx")
+            models += [guests.of_bundle(one, run / "bundle") for one in made] if number > 1 else made
+        return [_on(target, models, runs, plan, moved) for target in asked]
+
+
+def _on(target: Target, models: Sequence[Contender], runs: Sequence[Path], plan: Plan, moved: Progress) -> Site:
+    """The models on one target."""
+    if target.kind == "local":
+        timed = compare.compare(models, plan.threads, plan.protocol, moved, lambda line: None, with_floor=True)
         return compare.placed(models, timed)
+    site = Site(target=target.word, measures=target.measures)
+    rows = {run / "bundle": outputs.rows_of(run, plan.rows) for run in runs}
+    try:
+        with target.open() as host:
+            site = site.model_copy(update={"machine": sites.describe(host)})
+            there = [replace(model, host=host) for model in models]
+            sites.fill(site, there, lambda model: rows[model.bundle] if model.tokenizer else None, {}, moved)
+    except AttarError as error:
+        site.problems.append(f"{target.word}: {error.line()}")
+    return site
 
 
 def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], own: Path | None, made: Path) -> list[Contender]:
@@ -75,7 +100,10 @@ def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], own: Path
         small = made.with_name(f"{made.stem}-int8.onnx")
         quantization.onnx_dynamic_int8(path, small)
     texts, card = compare.sequences(run / "bundle"), manifests.load(run / "bundle")
-    plain = Contender(f"{title} fp32", path, "onnxruntime", None, compare.queries(texts, card, None, lengths))
+    given, trained = compare.queries(texts, card, None, lengths), (folder / "tokenizer.json").is_file()
+    plain = Contender(f"{title} fp32", path, "onnxruntime", None, given, bundle=run / "bundle")
+    if trained:
+        plain = replace(plain, tokenizer=folder / "tokenizer.json")
     return [plain, replace(plain, name=f"{title} int8", path=small, precision="int8")]
 
 
@@ -87,29 +115,36 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=int, nargs="+", default=[16, 64, 128], help="pieces of the texts (16 64 128)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (1 2)")
     parser.add_argument("--queries", type=int, default=Protocol().queries, help="at the least, of each model")
+    parser.add_argument("--target", action="append", help="local, or emulated as arm:cortex-a76; as often as there are")
+    parser.add_argument("--rows", type=int, help="on emulated processors score at most so many dev rows")
     parser.add_argument("--quick", action="store_true", help="one session of 100 queries, to look and not to publish")
     parser.add_argument("--out", type=Path, help="keep the document here")
     options = parser.parse_args(words)
     try:
         protocol = quick(100) if options.quick else replace(Protocol(), queries=options.queries)
+        asked = targets.parse(options.target or ["local"])
+        if strange := next((one.word for one in asked if one.kind not in ("local", "arm", "x86")), None):
+            raise UsageError("models are made here and are not sent elsewhere", where=strange, fix="see attar bench")
+        plan = Plan(options.shape, options.length, options.threads, protocol, options.rows)
         with terminal.progress(quiet=False) as moved:
-            site = measure(options.runs, options.shape, options.length, options.threads, protocol, moved)
+            found = measure(options.runs, asked, plan, moved)
     except AttarError as error:
         print(error.line(), file=sys.stderr)
         return error.code
-    terminal.show(*target_tables.site(site))
-    for line in [*site.problems, *site.warnings]:
-        print(line, file=sys.stderr)
+    for site in found:
+        terminal.show(*target_tables.site(site))
+        for line in [*site.problems, *site.warnings]:
+            print(line, file=sys.stderr)
     if options.out:
-        found = Bench(
+        document = Bench(
             attar=__version__,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             command=shlex.join(["python", "-m", "attar.benchmarks.lineup", *sys.argv[1:]]),
-            targets=[site],
+            targets=found,
         )
-        write_json(options.out, found.model_dump(mode="json"))
+        write_json(options.out, document.model_dump(mode="json"))
         print(options.out)
-    return FAILED if site.problems else 0
+    return FAILED if any(site.problems for site in found) else 0
 
 
 if __name__ == "__main__":

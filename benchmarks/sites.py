@@ -57,7 +57,7 @@ def measure(target: Target, plan: Plan, moved: Progress = lambda what, done, of:
             if site.measures == "time":
                 timed = compare.compare(models, plan.threads, plan.protocol, moved, _teller(site))
                 site, costs = _conditions(site, timed), timed.costs
-            _fill(site, models, plan, costs, moved)
+            fill(site, models, lambda model: plan.rows, costs, moved)
     except UsageError:
         raise
     except AttarError as error:
@@ -93,8 +93,14 @@ def _teller(site: Site) -> Callable[[str], None]:
     return lambda line: site.problems.append(f"{site.target}: {line}")
 
 
-def _fill(site: Site, models: Sequence[Contender], plan: Plan, costs: Mapping[str, Cost], moved: Progress) -> None:
-    """Each row is added when it is whole, so that a target that is lost keeps those before."""
+def fill(
+    site: Site,
+    models: Sequence[Contender],
+    rows_of: Callable[[Contender], Rows | None],
+    costs: Mapping[str, Cost],
+    moved: Progress,
+) -> None:
+    """Add a row for each model when it is whole, so that a target that is lost keeps those before."""
     for number, model in enumerate(models):
         moved(f"{site.target}: {model.name}", number, len(models))
         row = Placed(
@@ -113,8 +119,8 @@ def _fill(site: Site, models: Sequence[Contender], plan: Plan, costs: Mapping[st
                     continue  # it has failed, and its line is there
                 row = row.model_copy(update={"cost": costs[model.name]})
             row = row.model_copy(update={"outputs": outputs.measure(model)})
-            if plan.rows is not None:
-                row = row.model_copy(update={"outputs": outputs.measure(model, row.outputs, plan.rows)})
+            if rows := rows_of(model):
+                row = row.model_copy(update={"outputs": outputs.measure(model, row.outputs, rows)})
         except AttarError as error:
             _teller(site)(AttarError(error.what, where=model.name, fix=error.fix).line())
         if row.instructions or row.cost or row.outputs:

@@ -6,20 +6,40 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from attar.benchmarks import effort, lineup, places
 from attar.benchmarks.record import Bench
+from attar.benchmarks.targets import arm, arm_setup
 from attar.files import read_document
+from conftest import LABELS, SENTENCES
+
+READY = arm_setup.whole(arm.home())  # before a test names another folder
 
 
-def test_a_shape_a_teacher_and_a_student_take_turns(
-    bundle_folder: Path, teacher: Path, tmp_path: Path, capsys: Any
-) -> None:
-    run, out = tmp_path / "tiny", tmp_path / "lineup.json"
+@pytest.fixture
+def run(bundle_folder: Path, teacher: Path, tmp_path: Path) -> Path:
+    """A finished run, of a bundle and the model that it was made of."""
+    run = tmp_path / "tiny"
     shutil.copytree(bundle_folder, run / "bundle")
+    rows, lines = tmp_path / "rows.tsv", [f"{LABELS[n % 3]}\t{text}" for n, text in enumerate(SENTENCES)]
+    rows.write_text("\n".join(["label\ttext", *lines]) + "\n", "utf-8")
+    path = {"path": str(rows)}
+    (run / "recipe.yaml").write_text(
+        yaml.safe_dump(
+            {"name": "tiny", "task": {"train": path, "dev": path, "max_length": 32}, "export": {"lengths": [32]}}
+        ),
+        "utf-8",
+    )
     for name in ("student", "teacher"):
         shutil.copytree(teacher, run / name)
     (run / "artefacts").mkdir()
     shutil.copy(run / "bundle" / "model.onnx", run / "artefacts" / "teacher.onnx")
+    return run
+
+
+def test_a_shape_a_teacher_and_a_student_take_turns(run: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "lineup.json"
     words = ["--shape", "bert-mini", "--length", "8", "--threads", "1", "--quick", "--out", str(out)]
     assert lineup.main([str(run), *words]) == 0
     (site,) = read_document(Bench, out, "lineup").targets
@@ -36,3 +56,16 @@ def test_a_shape_a_teacher_and_a_student_take_turns(
     assert "not a finished run" in capsys.readouterr().err
     assert lineup.main([str(run), "--shape", "bert-huge"]) == 2
     assert "no shape is called 'bert-huge'" in capsys.readouterr().err
+    assert lineup.main([str(run), "--target", "ssh://board"]) == 2
+    assert "not sent elsewhere" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not READY, reason="the emulated ARM is not set up (attar arm-setup)")
+def test_on_an_emulated_processor_instructions_are_counted_and_rows_scored(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "arm.json"
+    words = ["--shape", "bert-mini", "--length", "8", "--target", "arm:cortex-a76", "--rows", "2", "--out", str(out)]
+    assert lineup.main([str(run), *words]) == 0
+    (site,) = read_document(Bench, out, "lineup").targets
+    assert site.measures == "instructions" and [len(one.instructions) for one in site.models] == [1] * 6
+    assert [bool(one.outputs and one.outputs.scores) for one in site.models] == [False, False, True, True, True, True]
+    assert [one.outputs.right for one in site.models if one.outputs] == [None] * 4 + [True] * 2
