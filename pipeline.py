@@ -148,6 +148,9 @@ def _settle(spec: Recipe) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # on a GPU too
     import torch
 
+    from . import training
+
+    training.keep_freed_memory()
     torch.set_num_threads(spec.threads or torch.get_num_threads())
     torch.use_deterministic_algorithms(True, warn_only=True)
 

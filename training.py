@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import resource
 import sys
@@ -47,6 +48,7 @@ _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 CHECKPOINT_SECONDS = 120.0
 NAMED = 64  # rows of a batch that an error names
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class DivergedError(AttarError):
@@ -278,6 +280,18 @@ def forget_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees (glibc), up to its peak.
+
+    By default a large block goes back to the system when a tensor dies and comes back page by page with the next one,
+    in every step: 6 % of the processor time of a distillation on one core.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def peak_memory() -> int:

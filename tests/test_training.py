@@ -1,5 +1,8 @@
 """The training loop: it learns, it keeps the best epoch, and an interruption changes nothing."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +218,24 @@ def test_scores_are_taken_within_epochs_too(tmp_path: Path) -> None:
     assert [entry["losses"] for entry in again.epochs] == [entry["losses"] for entry in state.epochs]
     for name, weight in weights(whole.model).items():
         assert torch.equal(weights(resumed.model)[name], weight)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
+def test_freed_memory_is_kept() -> None:
+    """A block that is freed and asked for again costs no new pages; in a process of its own, since it stays so."""
+    code = """
+import resource, torch
+from attar import training
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.zeros(8_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+before = faults()
+training.keep_freed_memory()
+faults()
+print(before, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 10
