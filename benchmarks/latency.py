@@ -4,8 +4,8 @@
 - All models are loaded and take turns (A B C, B C A, …): a change of the machine's mood meets all of them.
   Each round runs the same text on every model; a session's ratio is the median over its rounds of reference time /
   own time, which stays right on a noisy machine where milliseconds do not.
-- `ratio` and `p50_ms` are geometric means of the sessions' medians, with intervals over sessions (`protocol`); p90 and
-  p99 are of all queries together.
+- `ratio` and `p50_ms` are geometric means of the sessions' medians, with intervals over sessions (`protocol`, and
+  `intervals` for what a busy machine does to a time); p90 and p99 are of all queries together.
 - Each model lives in a process of its own (see `worker`), which rests before the next one runs: figures are
   those of an app that asks now and then, not of a warm loop.
 - A model that fails or dies is reported and left out; the others go on.
@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import AttarError
 from ..export.runtimes import Arrays
 from ..tasks.encoding import Features, collate
-from .intervals import centre, interval
+from .intervals import centre, interval, moods, moody
 from .protocol import Protocol
 from .record import Latency
 from .targets.host import HERE, Host
@@ -191,13 +191,20 @@ class _Run:
         """The settings that were measured in every session."""
         found = []
         for setting in plan:
+            mood = self._mood(setting)
             own = self.times.get((contender.name, setting), [])
             theirs = self.times.get((reference.name, setting), []) if reference else []
             if len(own) == self.protocol.sessions:
                 pieces = self._pieces(contender, setting[0]) if setting[0] == OWN else None
-                whole = theirs if len(theirs) == len(own) else []
-                found.append(_latency(*setting, own, whole).model_copy(update={"pieces": pieces}))
+                theirs = theirs if len(theirs) == len(own) else []
+                found.append(_latency(*setting, own, theirs, mood).model_copy(update={"pieces": pieces}))
         return found
+
+    def _mood(self, setting: Setting) -> list[float]:
+        """What the models that came to the end have in common in each session."""
+        every = [times for (_, at), times in self.times.items() if at == setting]
+        whole = [times for times in every if len(times) == self.protocol.sessions]
+        return moods([[float(np.median(session)) for session in times] for times in whole]) if whole else []
 
     def _pieces(self, contender: Contender, length: int) -> float:
         arrays = (contender.queries or self.given)[length]
@@ -211,7 +218,11 @@ def _rotated(names: list[str], turn: int) -> list[str]:
 
 
 def _latency(
-    length: int, threads: int, own_ns: Sequence[Sequence[int]], reference_ns: Sequence[Sequence[int]]
+    length: int,
+    threads: int,
+    own_ns: Sequence[Sequence[int]],
+    reference_ns: Sequence[Sequence[int]],
+    mood: Sequence[float],
 ) -> Latency:
     """Figures of sessions that took the same turns; no reference, no ratio."""
     own = np.concatenate([np.asarray(session, np.float64) for session in own_ns]) / 1e6
@@ -228,7 +239,7 @@ def _latency(
         p99_ms=p99,
         mean_ms=float(own.mean()),
         min_ms=float(own.min()),
-        p50_interval=interval(medians),
+        p50_interval=moody(medians, mood),
         ratio=centre(ratios) if ratios else None,
         ratio_interval=interval(ratios) if ratios else None,
     )

@@ -43,7 +43,7 @@ class Latency(Entry):
     min_ms: float
     macs: int | None = None  # multiply-accumulates of one inference
     floor_ms: float | None = None  # the least that they take on this machine, at its peak for this precision
-    p50_interval: tuple[float, float] | None = None  # 95 %, over sessions
+    p50_interval: tuple[float, float] | None = None  # 95 %, over sessions, whose common mood is one draw
     ratio: float | None = None  # reference time / this time, a median over rounds, interleaved in the same run
     ratio_interval: tuple[float, float] | None = None  # 95 %, over sessions
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attar.benchmarks import agreement
-from attar.benchmarks.intervals import centre, interval
+from attar.benchmarks.intervals import centre, interval, moods, moody
 from scipy.stats import binom
 
 SETTINGS = [(length, threads) for length in (16, 32, 64, 128) for threads in (1, 2)]
@@ -54,6 +54,29 @@ def test_figures_disagree_as_often_as_chance_brings() -> None:
         assert ends[0] and ends[1]
         apart += not agreement._pair("x", "time", centre(a), centre(b), ends[0], ends[1]).agrees
     assert 0.02 < apart / 2000 < 0.06
+
+
+def test_times_of_a_busy_machine_agree_within_what_they_state() -> None:
+    """Each run meets a mood of its own beside those of its sessions, of which the interval of a mean knows nothing."""
+    draw, apart = np.random.default_rng(0), {"plain": 0, "moody": 0}
+    for _ in range(500):
+        found: dict[str, list[Any]] = {"plain": [], "moody": []}
+        centres = []
+        for _ in range(2):
+            shared = draw.normal(0, 0.1) + draw.normal(0, 0.1, 8)
+            times = [np.exp(shared + draw.normal(0, 0.02, 8)).tolist() for _ in range(3)]
+            centres.append(centre(times[0]))
+            found["plain"].append(interval(times[0]))
+            found["moody"].append(moody(times[0], moods(times)))
+        for name, ends in found.items():
+            apart[name] += not agreement._pair("x", "time", *centres, *ends).agrees
+    assert apart["moody"] / 500 < 0.05 < apart["plain"] / 500
+
+
+def test_where_models_have_nothing_in_common_the_interval_is_that_of_the_mean() -> None:
+    opposite = [[1.0, 2.0, 1.0, 2.0], [2.0, 1.0, 2.0, 1.0]]
+    assert moods(opposite) == pytest.approx([0.0] * 4)
+    assert moody(opposite[0], moods(opposite)) == pytest.approx(interval(opposite[0]))
 
 
 @pytest.mark.parametrize("count", [1, 7, 20, 60])

@@ -108,7 +108,7 @@ def test_the_ratio_is_taken_round_by_round() -> None:
     """The machine slows down tenfold half-way; the medians would say nonsense, the rounds say 2."""
     own = [1_000_000] * 5 + [10_000_000] * 6
     reference = [2 * time for time in own]
-    one = latency._latency(16, 1, [own], [reference])
+    one = latency._latency(16, 1, [own], [reference], [0.0])
     assert one.ratio == 2.0 and one.min_ms == 1.0 and one.p50_ms == 10.0
     assert one.mean_ms == pytest.approx(np.mean(own) / 1e6)
 
