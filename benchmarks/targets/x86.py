@@ -10,11 +10,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from ... import debian
 from ...errors import AttarError, UsageError, nearest
 from ...files import write_text
 from . import arm
-from .host import START, WORKER
+from .host import START, WORKER, Here
 
 MEASURES = "answers"
 SSE = "fpu tsc cx8 cmov mmx fxsr sse sse2 ht syscall nx lm pni ssse3 cx16 sse4_1 sse4_2 popcnt"
@@ -34,8 +33,8 @@ CPUS = {
 
 
 @dataclass(frozen=True)
-class Emulated:
-    """A processor of `CPUS`; see `Host`."""
+class Emulated(Here):
+    """A processor of `CPUS`, which sees this machine's files and environment; see `Host`."""
 
     cpu: str
     folder: Path  # of `attar arm-setup`
@@ -46,18 +45,6 @@ class Emulated:
         """The emulator with this interpreter."""
         model = [*debian.program(self.folder / "host", "qemu-x86_64"), "-cpu", CPUS[self.cpu][0], "-L", str(self.view)]
         return [*model, sys.executable, "-c", START.format(WORKER)]
-
-    def environment(self) -> Mapping[str, str]:
-        """Ours; the emulator says on stderr which features of the model it lacks, and that is no answer."""
-        return os.environ
-
-    def path(self, file: Path) -> str:
-        """Where it is: the emulated program sees this machine's files."""
-        return str(file.resolve())
-
-    def ended(self, code: int, said: str) -> str:  # noqa: ARG002 - one interface
-        """Nothing: the emulator ends as its program ends."""
-        return ""
 
 
 def check(rest: str) -> None:
