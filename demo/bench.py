@@ -70,7 +70,7 @@ watch("long-animation-frame", (one) => { if (one.duration > 50) seen.frames.push
 """
 GOLDEN = """
 const { Engine } = await import("./engine.js"), engine = new Engine();
-await engine.call("load", { site: await (await fetch("site.json")).json() });
+await engine.call("load");
 return await engine.call("golden", {});
 """
 

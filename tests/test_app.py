@@ -133,7 +133,7 @@ class Phone:
         if (!globalThis.engine) {
           const { Engine } = await import("./engine.js");
           globalThis.engine = new Engine();
-          await engine.call("load", { site: await (await fetch("site.json")).json() });
+          await engine.call("load");
         }
         return await engine.call(words.kind, words);
         """
@@ -272,6 +272,25 @@ def test_it_works_when_the_server_is_gone(browser: Any, sites: Any) -> None:
     app.context.close()
 
 
+def test_a_kept_app_takes_words_before_its_model_is_open_and_mends_its_files(browser: Any, sites: Any) -> None:
+    with phone(browser, sites["classification"][1], before=EARLY) as app:
+        app.kept()
+        assert app.page.evaluate("early") is False  # a first visit shows how far the files are
+        (model,) = [url for url in app.run(KEPT) if url.endswith(".onnx")]
+        app.run(
+            "await (await caches.open((await caches.keys()).find((k) => k.endsWith(' data')))).put(words, new Response('x'))",
+            model,
+        )
+        app.asked.clear()
+        app.reload()
+        app.page.locator(".footnote", has_text="on this device").wait_for()
+        assert app.page.evaluate("early") is True and app.page.input_value("textarea") == "turn on"
+        assert model in app.asked and not app.page.query_selector(".notice")
+        app.asked.clear()
+        app.reload()
+        assert model not in app.asked  # what is kept is right again
+
+
 def test_a_new_version_is_offered_and_not_forced(browser: Any, sites: Any, tmp_path: Path) -> None:
     with served(sites["classification"][1]) as url:
         app = Phone(browser, url)
@@ -349,6 +368,17 @@ def test_measuring_gives_a_record(browser: Any, sites: Any, tmp_path: Path) -> N
     assert 0 < found.models[0].latencies[0].p50_ms <= found.models[0].latencies[0].p90_ms
 
 
+# Types as soon as there is a field; `early` says whether the model was still on its way.
+EARLY = """
+new MutationObserver((_, watch) => {
+  const field = document.querySelector("textarea");
+  if (!field) return;
+  watch.disconnect();
+  globalThis.early = !document.documentElement.dataset.ready && !document.querySelector("nav button:enabled");
+  field.value = "turn on";
+  field.dispatchEvent(new Event("input"));
+}).observe(document, { subtree: true, childList: true });
+"""
 # The large files that the browser keeps.
 KEPT = """
 const name = (await caches.keys()).find((key) => key.endsWith(" data"));
