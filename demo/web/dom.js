@@ -36,6 +36,18 @@ export const milliseconds = (ms) => `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
 /** A label of the model as people read it. */
 export const readable = (name) => name.replace(/[_-]+/g, " ").trim() || name;
 
+/** The answer in large letters, or softly what to do; it keeps its height, and is said again only where it is another. */
+export function headline() {
+  const box = h("p", { class: "headline", "aria-live": "polite" });
+  return {
+    box,
+    set(words, soft = false) {
+      if (words !== box.textContent) box.replaceChildren(h("span", {}, words));
+      box.classList.toggle("empty", soft);
+    },
+  };
+}
+
 /** One row of bars: a name, a bar and a share; `set` changes it in place, so that nothing jumps. */
 export function bar() {
   const name = h("span", { class: "bar-name" }), share = h("span", { class: "bar-share" }), fill = h("i", {});

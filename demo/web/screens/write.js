@@ -69,6 +69,10 @@ export function write(ctx) {
   suggest();
   return {
     body: [page.box, foot.line],
-    dock: [chips, h("div", { class: "row" }, h("span", { class: "muted", "aria-hidden": "true" }, say("careful")), daring, h("span", { class: "muted", "aria-hidden": "true" }, say("daring")), undo, button)],
+    dock: [
+      chips,
+      h("div", { class: "row" }, h("span", { class: "muted", "aria-hidden": "true" }, say("careful")), daring, h("span", { class: "muted", "aria-hidden": "true" }, say("daring"))),
+      h("div", { class: "row" }, undo, button),
+    ],
   };
 }
