@@ -30,6 +30,14 @@ if not CHROMIUM:
 if not (site.WEB / site.RUNTIME).is_file():
     pytest.skip("the app's libraries are not here: `make app` brings them", allow_module_level=True)
 
+# What is typed into the fields of each task's screen, from above, and what that asks.
+SCREENS = {
+    "both orders": (SENTENCES[:2], Asked(SENTENCES[0], SENTENCES[1])),
+    "token_classification": (SENTENCES[:1], Asked(SENTENCES[0])),
+    "question_answering": ([small_bundles.CONTEXT, SENTENCES[0]], Asked(SENTENCES[0], small_bundles.CONTEXT)),
+    "multiple_choice": (["\n".join(SENTENCES[:3]), SENTENCES[4]], Asked(SENTENCES[4], None, tuple(SENTENCES[:3]))),
+    "embedding": (["\n".join(SENTENCES[:4]), "quiet music"], Asked("quiet music")),
+}
 LACKS = {  # put before the worker's own lines
     "WebAssembly.validate = () => false;": "WebAssembly SIMD",
     "Object.defineProperty(globalThis, 'caches', { get() { throw new Error('denied'); } });": "keeps no files",
@@ -191,6 +199,36 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert found["no_answer"] == pytest.approx(wanted["no_answer"], abs=1e-3)
 
 
+def test_each_screen_shows_its_answer(browser: Any, sites: Any) -> None:
+    """What Python says, on the screen of each task."""
+    for name, (fields, asked) in SCREENS.items():
+        bundle, folder = sites[name]
+        wanted = Predictor(bundle).predict([asked])[0].document()
+        with phone(browser, folder) as app:
+            page = app.page
+            for place, words in enumerate(fields):
+                page.locator(".dock").locator("textarea, input").nth(place).fill(words)
+            page.locator(".footnote", has_text="on this device").wait_for()
+            if name == "both orders":
+                page.locator(".headline", has_text=f"{wanted['value']:.2f}".replace("-", "\u2212")).wait_for()
+            elif name == "token_classification":
+                page.locator(".headline", has_text=wanted["intent"]).wait_for()
+                lit = [one["text"] for one in wanted["slots"]]
+                assert lit and page.locator("mark").all_inner_texts() == [f"{text}room" for text in lit]
+            elif name == "question_answering":
+                page.locator("mark", has_text=wanted["answer"]["text"]).wait_for()
+                assert page.inner_text(".marked") == asked.text_pair
+            elif name == "multiple_choice":
+                page.locator(".headline", has_text=wanted["answer"]).wait_for()
+            else:
+                near = [
+                    Predictor(bundle).predict([(asked.text, note)])[0].document()["cosine"] for note in SENTENCES[:4]
+                ]
+                page.locator(".near").first.wait_for()
+                assert page.locator(".note").first.inner_text() == SENTENCES[int(np.argmax(near))]
+            assert app.complaints == []
+
+
 def test_a_thousand_hard_strings_become_the_same_pieces_and_logits(browser: Any, sites: Any) -> None:
     bundle, folder = sites["classification"]
     encoder, hard = Predictor(bundle).encoder, strings.HARD
@@ -225,6 +263,14 @@ def test_a_language_model_goes_on_as_python_does(browser: Any, sites: Any) -> No
         assert app.page.input_value("textarea") == wanted.text + wanted.continuation
         app.page.get_by_role("button", name="Undo").click()
         assert app.page.input_value("textarea") == "turn on"
+        app.page.locator(".chips .chip").first.click()
+        assert app.page.input_value("textarea") == "turn on" + app.run(NEXT, "turn on")
+        app.page.get_by_role("slider", name="Daring").fill("1.5")
+        app.page.get_by_role("button", name="Go on").click()
+        app.page.locator("textarea").press("End")  # who types stops it
+        app.page.locator("textarea").press_sequentially("!")
+        app.page.get_by_role("button", name="Go on").wait_for()
+        assert "!" in app.page.input_value("textarea")
 
 
 def test_it_works_when_the_server_is_gone(browser: Any, sites: Any) -> None:
@@ -261,7 +307,13 @@ def test_a_new_version_is_offered_and_not_forced(browser: Any, sites: Any, tmp_p
         app = Phone(browser, url)
         app.kept()
     new = site.build(sites["classification"][0], tmp_path / "site", "model.ort")
-    with served(new.folder, int(url.rstrip("/").rsplit(":", 1)[1])):
+    port = int(url.rstrip("/").rsplit(":", 1)[1])
+    damaged = Path(shutil.copytree(new.folder, tmp_path / "damaged"))
+    (model,) = damaged.glob("data/*.ort")
+    model.write_bytes(model.read_bytes()[:-1])
+    with served(damaged, port):  # a damaged version is none
+        assert app.run(UPDATE) == "redundant" and not app.page.query_selector(".notice")
+    with served(new.folder, port):
         old = app.run("return (await (await fetch('site.json')).json()).version")
         app.page.locator("textarea").fill("I am writing")
         app.run("await (await navigator.serviceWorker.ready).update()")
@@ -308,6 +360,24 @@ def test_what_a_browser_lacks_is_told(browser: Any, sites: Any) -> None:
             app.context.close()
 
 
+def test_little_room_and_an_unknown_task_are_told(browser: Any, sites: Any, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sites["classification"][1], tmp_path / "site"))
+    with served(folder) as url:
+        app = Phone(browser, "about:blank", ready=False)
+        room = {"origin": url.rstrip("/"), "quotaSize": 1_000_000}
+        app.context.new_cdp_session(app.page).send("Storage.overrideQuotaForOrigin", room)
+        app.page.goto(url)
+        assert "keeps no files" in app.notice()
+        app.page.locator("textarea").fill(SENTENCES[0])
+        app.page.locator(".footnote", has_text="on this device").wait_for()
+        app.context.close()
+    (folder / "site.json").write_text(
+        (folder / "site.json").read_text("utf-8").replace('"sequence"', '"poem"'), "utf-8"
+    )
+    with phone(browser, folder, ready=False) as app:
+        assert "cannot show what this model does" in app.notice()
+
+
 def test_a_text_of_a_megabyte_does_not_stop_the_typing(browser: Any, sites: Any) -> None:
     with phone(browser, sites["classification"][1]) as app:
         put = "const field = document.querySelector('textarea'); field.value = words;"
@@ -319,18 +389,22 @@ def test_a_text_of_a_megabyte_does_not_stop_the_typing(browser: Any, sites: Any)
         assert app.page.input_value("textarea") == "play some quiet music" and app.complaints == []
 
 
-def test_measuring_gives_a_record(browser: Any, sites: Any, tmp_path: Path) -> None:
-    with phone(browser, sites["both orders"][1]) as app:
+def test_two_models_are_measured_side_by_side(browser: Any, sites: Any, tmp_path: Path) -> None:
+    bundle = sites["both orders"][0]
+    made = site.build(bundle, tmp_path / "site", "model.onnx", bundle)
+    with phone(browser, made.folder) as app:
         app.page.get_by_role("button", name="Measure", exact=True).first.click()
         app.page.locator(".dock .main").click()
         app.page.wait_for_selector(".verdict.good")
+        assert app.page.locator("table").count() == 2 and app.page.get_by_text("Quicker than the first").count() == 1
         with app.page.expect_download() as download:
             app.page.get_by_role("button", name="Save result").click()
         download.value.save_as(tmp_path / "phone.json")
     found = measured.load(tmp_path / "phone.json")
     assert found.golden.passed and "Android" in found.machine.user_agent and found.models[0].file == "model.onnx"
-    assert [one.length for one in found.models[0].latencies] == [16, 32] and found.models[0].latencies[0].queries == 40
-    assert 0 < found.models[0].latencies[0].p50_ms <= found.models[0].latencies[0].p90_ms
+    first, second = (one.latencies for one in found.models)
+    assert [one.length for one in first] == [one.length for one in second] == [16, 32] and first[0].queries == 40
+    assert 0 < first[0].p50_ms <= first[0].p90_ms and first[0].ratio is None and (second[0].ratio or 0) > 0
 
 
 # Types as soon as there is a field; `early` says whether the model was still on its way.
@@ -348,11 +422,34 @@ SPOIL = """
 const name = (await caches.keys()).find((key) => key.endsWith(" data"));
 await (await caches.open(name)).put(words, new Response("x"));
 """
+# What became of a new version.
+UPDATE = """
+const registration = await (await navigator.serviceWorker.ready).update();
+const found = registration.installing ?? registration.waiting;
+while (found.state === "installing") await new Promise((done) => setTimeout(done, 30));
+return found.state;
+"""
+NEXT = "return (await engine.call('next', { text: words, count: 1 })).found[0][0];"
 # The large files that the browser keeps.
 KEPT = """
 const name = (await caches.keys()).find((key) => key.endsWith(" data"));
 return name ? (await (await caches.open(name)).keys()).map((one) => one.url) : [];
 """
+
+
+FOCUS = "[...document.querySelectorAll('button, input, textarea, select')].indexOf(document.activeElement)"
+MOVING = """
+return [...document.querySelectorAll("*")].filter((one) => getComputedStyle(one).transitionDuration !== "0s").length;
+"""
+
+
+def reached(page: Any) -> int:
+    """How many buttons and fields the Tab key comes to."""
+    found = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        found.add(page.evaluate(FOCUS))
+    return len(found - {-1})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -364,6 +461,10 @@ def test_everyone_can_read_and_reach_everything(browser: Any, sites: Any, name: 
         for turn in range(3):
             page.locator("#tabs button").nth(turn).click()
             assert not any(checks.view(page).values()), checks.view(page)
+        page.locator("#tabs button").first.click()
+        assert reached(page) == page.locator("button:enabled, input, textarea, select").locator("visible=true").count()
+        page.emulate_media(reduced_motion="reduce")
+        assert app.run(MOVING) == 0
         page.locator("#language").click()
         assert page.get_attribute("html", "lang") == "en" and page.get_by_role("button", name="About").count() == 1
 
