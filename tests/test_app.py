@@ -217,7 +217,7 @@ def test_each_screen_shows_its_answer(browser: Any, sites: Any) -> None:
                 assert lit and page.locator("mark").all_inner_texts() == [f"{text}room" for text in lit]
             elif name == "question_answering":
                 page.locator("mark", has_text=wanted["answer"]["text"]).wait_for()
-                assert page.inner_text(".marked") == asked.text_pair
+                assert page.inner_text(".marked").strip("…") in asked.text_pair
             elif name == "multiple_choice":
                 page.locator(".headline", has_text=wanted["answer"]).wait_for()
             else:
