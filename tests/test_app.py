@@ -300,6 +300,13 @@ def test_a_kept_app_takes_words_before_its_model_is_open_and_mends_its_files(bro
         app.asked.clear()
         app.reload()
         assert model not in app.asked  # what is kept is right again
+        app.run(SPOIL, model)
+        app.context.set_offline(True)
+        app.page.reload()
+        assert "network was lost" in app.notice()  # and no answer's own error takes its place
+        app.page.locator("textarea").fill("play")
+        app.page.wait_for_timeout(300)
+        assert "network was lost" in app.notice() and app.page.input_value("textarea") == "play"
 
 
 def test_a_new_version_is_offered_and_not_forced(browser: Any, sites: Any, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ const TABS = { try: null, measure, about };
 const find = (id) => document.getElementById(id);
 
 let language = settled("language") ?? (navigator.language?.startsWith("ko") ? "ko" : "en");
-let tab = "try", prompt = null;
+let tab = "try", prompt = null, broken = false;
 const notices = new Map(); // what stands above the screen, by its key
 const ctx = {
   engine, memory: {}, say: speaker(language), tell: (error) => tell(error),
@@ -44,8 +44,10 @@ function notice(key, words, ...buttons) {
   find("notices").replaceChildren(...[...notices.values()].map((draw) => draw()));
 }
 
-/** Say in a sentence what went wrong and what to do; null takes the sentence away. */
+/** Say in a sentence what went wrong and what to do; null takes the sentence away. Nothing follows a fatal one. */
 function tell(error, fatal = false) {
+  if (broken) return;
+  broken = fatal;
   if (!error) return notices.has("error") && notice("error");
   const { code, detail } = told(error);
   const words = () => ctx.say(`error_${code}`, { detail });
