@@ -289,13 +289,13 @@ def test_it_works_when_the_server_is_gone(browser: Any, sites: Any) -> None:
 def test_a_kept_app_takes_words_before_its_model_is_open_and_mends_its_files(browser: Any, sites: Any) -> None:
     with phone(browser, sites["classification"][1], before=EARLY) as app:
         app.kept()
-        assert app.page.evaluate("early") is False  # a first visit shows how far the files are
+        assert app.page.evaluate("[early, bar]") == [False, True]  # a first visit shows how far the files are
         (model,) = [url for url in app.run(KEPT) if url.endswith(".onnx")]
         app.run(SPOIL, model)
         app.asked.clear()
         app.reload()
         app.page.locator(".footnote", has_text="on this device").wait_for()
-        assert app.page.evaluate("early") is True and app.page.input_value("textarea") == "turn on"
+        assert app.page.evaluate("[early, bar]") == [True, False] and app.page.input_value("textarea") == "turn on"
         assert model in app.asked and not app.page.query_selector(".notice")
         app.asked.clear()
         app.reload()
@@ -414,10 +414,11 @@ def test_two_models_are_measured_side_by_side(browser: Any, sites: Any, tmp_path
     assert 0 < first[0].p50_ms <= first[0].p90_ms and first[0].ratio is None and (second[0].ratio or 0) > 0
 
 
-# Types as soon as there is a field; `early` says whether the model was still on its way.
+# Types as soon as there is a field; `early` says whether the model was still on its way, `bar` whether a bar was shown.
 EARLY = """
 new MutationObserver((_, watch) => {
   const field = document.querySelector("textarea");
+  globalThis.bar ||= Boolean(document.querySelector("progress"));
   if (!field) return;
   watch.disconnect();
   globalThis.early = !document.documentElement.dataset.ready && !document.querySelector("nav button:enabled");
