@@ -2,7 +2,6 @@
 
     python -m attar.demo.bench BUNDLE --out docs/app/NAME.json [--pictures docs/app] [--apk]
 
-- Chromium with a phone's profile, driven by Playwright; both are needs of this command alone, not of making an app.
 - A visit counts as ready from the moment the browser is told to go there, not from the page's first line of code.
 - Keys are typed one by one, slower than the model answers, so that each gets its answer.
 """
@@ -13,14 +12,11 @@ import argparse
 import gzip
 import json
 import shlex
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import __version__
 from ..benchmarks.machine import describe
@@ -28,17 +24,11 @@ from ..errors import AttarError, UsageError
 from ..export import bundle as bundles
 from ..export import manifest as manifests
 from ..files import write_bytes, write_json
-from . import apk, apk_key, apk_tools, site
+from . import apk, apk_key, apk_tools, browser, checks, site, strings
 from .serve import running
 from .shown import Package, Shown, Typing, Wire, table
 
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-PROFILE, PATIENCE = "Pixel 7", 120_000  # milliseconds
 PACE = 120  # milliseconds from key to key
-READY = "html[data-ready]"
 # When the page said that it is ready, in milliseconds since the visit began.
 WATCH = """
 new MutationObserver((_, watch) => {
@@ -47,10 +37,6 @@ new MutationObserver((_, watch) => {
   globalThis.readyAt = performance.now();
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-ready"] });
 """
-# Until a service worker keeps the app; Playwright's own way of waiting is refused by the page's policy.
-KEPT = """(async () => {
-  while (!navigator.serviceWorker.controller) await new Promise((done) => setTimeout(done, 30));
-})()"""
 # From a key to the end of the frame after the answer was drawn; the footnote changes with every answer.
 TYPE = """
 globalThis.seen = { ms: [], shifts: 0, frames: [] };
@@ -68,14 +54,18 @@ const watch = (type, each) => new PerformanceObserver((found) => found.getEntrie
 watch("layout-shift", (one) => { seen.shifts += one.value; });
 watch("long-animation-frame", (one) => { if (one.duration > 50) seen.frames.push(one.duration); });
 """
-GOLDEN = """
-const { Engine } = await import("./engine.js"), engine = new Engine();
-await engine.call("load", { site: await (await fetch("site.json")).json() });
-return await engine.call("golden", {});
-"""
+GOLDEN = 'return await engine.call("golden", {});'
 
 
-def measure(bundle: Path, visits: int, sentences: int, pictures: Path | None, with_package: bool) -> Shown:
+class Amount(NamedTuple):
+    """How much is looked at."""
+
+    visits: int = 15  # from the browser's cache, after the first
+    sentences: int = 6  # golden examples that are typed
+    strings: int = 1000  # texts that are read here and there
+
+
+def measure(bundle: Path, amount: Amount, pictures: Path | None, with_package: bool) -> Shown:
     """Everything about the app of one bundle."""
     card = manifests.load(bundle)
     texts = [one.text for one in bundles.golden_examples(bundle, card) if getattr(one, "text", "").strip()]
@@ -86,8 +76,13 @@ def measure(bundle: Path, visits: int, sentences: int, pictures: Path | None, wi
         apk_tools.ready()  # before a minute is spent
     with tempfile.TemporaryDirectory() as space:
         made = site.build(bundle, Path(space) / "site")
-        with _browser() as (chromium, device), running(made.folder) as server:
-            used = _used(chromium, device, server.url, texts[:sentences], visits)
+        with browser.started() as (chromium, device), running(made.folder) as server:
+            used = _used(_page(chromium, device, server.url), server.url, texts, amount)
+            page = _page(chromium, device, server.url)
+            read = strings.compared(page, bundle, made.artefact, strings.hard(amount.strings, texts))
+            page.evaluate(browser.KEPT)
+            checked = checks.everything(page)
+            page.context.close()
             taken = _taken(chromium, device, server.url, texts[0], pictures, card.name) if pictures else []
             version = chromium.version
         package = _package(made, Path(space)) if with_package else None
@@ -101,66 +96,53 @@ def measure(bundle: Path, visits: int, sentences: int, pictures: Path | None, wi
         scores=next(one.scores for one in card.artefacts if one.file == made.artefact),
         machine=describe(),
         browser=f"Chromium {version}",
-        profile=PROFILE,
+        profile=browser.PROFILE,
         wire=wire,
+        strings=read,
+        checks=checked,
         package=package,
         pictures=taken,
         **used,
     )
 
 
-@contextmanager
-def _browser() -> Iterator[tuple[Any, Any]]:
-    where = shutil.which("chromium") or shutil.which("google-chrome")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise AttarError("playwright is not installed", fix="pip install playwright") from None
-    if where is None:
-        raise AttarError("no Chromium is here", fix="install your system's package chromium")
-    with sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=where, args=list(ARGUMENTS))
-        yield found, driver.devices[PROFILE]
-        found.close()
-
-
 def _page(chromium: Any, device: Any, url: str, **options: Any) -> Any:
     context = chromium.new_context(**{**device, "locale": "en-GB", **options})
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(browser.PATIENCE)
     context.add_init_script(WATCH)
     page = context.new_page()
     page.asked = []
     context.on("request", lambda request: page.asked.append(request.url))
     page.goto(url)
-    page.wait_for_selector(READY)
+    page.wait_for_selector(browser.READY)
     return page
 
 
-def _used(chromium: Any, device: Any, url: str, texts: list[str], visits: int) -> dict[str, Any]:
+def _used(page: Any, url: str, texts: list[str], amount: Amount) -> dict[str, Any]:
     """A first visit, visits from the cache, typing, and the golden examples."""
-    page = _page(chromium, device, url)
     first = page.evaluate("readyAt")
-    page.evaluate(KEPT)
+    page.evaluate(browser.KEPT)
     ready = []
-    for _ in range(visits):
+    for _ in range(amount.visits):
         page.reload()
-        page.wait_for_selector(READY)
+        page.wait_for_selector(browser.READY)
         ready.append(page.evaluate("readyAt"))
     page.evaluate(TYPE)
-    for text in texts:
+    typed = texts[: amount.sentences]
+    for text in typed:
         page.locator("textarea").fill("")
         page.wait_for_timeout(500)
         page.locator("textarea").press_sequentially(text, delay=PACE)
     page.wait_for_timeout(500)
     seen = page.evaluate("seen")
-    golden = page.evaluate(f"(async () => {{ {GOLDEN} }})()")
+    golden = browser.run(page, browser.ENGINE + GOLDEN)
     asked = [one for one in page.asked if not one.startswith(("data:", "blob:"))]
     page.context.close()
     return {
         "first_ready_ms": first,
         "ready_ms": ready,
         "typing": Typing(
-            keys=sum(map(len, texts)), ms=seen["ms"], shifts=seen["shifts"], long_frames_ms=seen["frames"]
+            keys=sum(map(len, typed)), ms=seen["ms"], shifts=seen["shifts"], long_frames_ms=seen["frames"]
         ),
         "golden": golden,
         "requests": len(asked),
@@ -218,11 +200,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file")
     parser.add_argument("--visits", type=int, default=15, help="from the browser's cache, after the first (15)")
     parser.add_argument("--texts", type=int, default=6, help="golden examples that are typed (6)")
+    parser.add_argument("--strings", type=int, default=1000, help="hard texts that are read here and there (1000)")
     parser.add_argument("--pictures", type=Path, help="put screenshots into this folder")
     parser.add_argument("--apk", action="store_true", help="make the Android package too (`attar apk-setup` first)")
     options = parser.parse_args()
     try:
-        found = measure(options.bundle, max(1, options.visits), max(1, options.texts), options.pictures, options.apk)
+        amount = Amount(*(max(1, one) for one in (options.visits, options.texts, options.strings)))
+        found = measure(options.bundle, amount, options.pictures, options.apk)
         write_json(options.out, found.model_dump(mode="json"))
     except AttarError as error:
         print(error.line(), file=sys.stderr)

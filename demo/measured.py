@@ -79,7 +79,7 @@ class Phone(Entry):
     warmup: int
     threads: PositiveInt
     first_ms: NonNegativeFloat  # the first inference
-    ready_ms: NonNegativeFloat  # from the page's start to a model that can answer
+    ready_ms: NonNegativeFloat  # from the beginning of the visit to a model that can answer
     page_memory: int | None = None  # bytes, where the browser tells
     golden: PhoneGolden
     models: list[PhoneModel] = Field(min_length=1)

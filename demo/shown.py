@@ -37,6 +37,18 @@ class Typing(Entry):
     long_frames_ms: list[NonNegativeFloat]  # of the page's frames, those over 50 ms
 
 
+class Strings(Entry):
+    """Texts that tokenizers find hard, read and answered in the page and in Python by the same file."""
+
+    texts: PositiveInt
+    pieces: NonNegativeInt  # texts that became the same pieces and segments
+    logits: NonNegativeInt  # texts whose logits are within the tolerance
+    answers: NonNegativeInt  # texts with the same answer
+    error: NonNegativeFloat  # largest |logit - Python's logit|
+    tolerance: float  # of the artefact's golden examples
+    differing: list[str] = []  # the first texts that are not alike
+
+
 class Package(Entry):
     """The same as an Android package."""
 
@@ -68,6 +80,8 @@ class Shown(Entry):
     ready_ms: list[NonNegativeFloat]  # the same from the browser's own cache, visit after visit
     typing: Typing
     golden: dict[str, Any]  # `golden` of a saved result
+    strings: Strings | None = None
+    checks: dict[str, list[str]] | None = None  # by check what it complains of; nothing is good
     package: Package | None = None
     pictures: list[str] = []  # files beside the record
 
@@ -101,12 +115,27 @@ def table(found: Shown) -> Table:
             "golden",
         ),
     ]
+    if found.strings:
+        rows.append(line("hard texts with Python's pieces and logits", _read(found.strings), "strings"))
+    if found.checks:
+        rows.append(line("checks by a script", _checked(found.checks), "checks"))
     if found.package:
         said = f"{found.package.bytes / 1e6:.2f} MB, no permission, {found.package.files} files alike"
         rows.append(line("Android package", said, "package"))
     where = f"{found.browser} with the profile of a {found.profile}, on {found.machine.get('processor')}"
     caption = f"{found.artefact} of `{found.name}`, in {where}. A computer that plays a phone is not a phone."
     return Table(f"app-{found.name}", f"The phone app of {found.name}", caption, [("", "", ""), ("", "", "")], rows)
+
+
+def _read(found: Strings) -> str:
+    alike = min(found.pieces, found.logits)
+    near = f"largest difference {found.error:.2g} (allowed {found.tolerance:g}), same answer on {found.answers}"
+    return f"{alike} of {found.texts}, {near}"
+
+
+def _checked(found: dict[str, list[str]]) -> str:
+    bad = [f"{name} ({len(complaints)})" for name, complaints in found.items() if complaints]
+    return f"failed: {', '.join(bad)}" if bad else f"passed: {', '.join(found)}"
 
 
 def _spread(values: list[float]) -> str:

@@ -111,7 +111,9 @@ def _model(bundle: Path, artefact: str | None, data: dict[str, bytes]) -> dict[s
     chosen = select(manifest, artefact, str(bundle))
     tokenizer = _whole(bundle, manifest, manifest.tokenizer.file)
     if manifest.task.head == "span" and not _tells_places(tokenizer):
-        what = "the page finds the places of pieces for BERT's tokenizer alone, and answers are places in a text"
+        what = (
+            "answers are places in a text, which the page finds for the pieces of BERT's tokenizer and RoBERTa's alone"
+        )
         raise UsageError(what, where=f"{bundle}/{manifest.tokenizer.file}")
     model = _whole(bundle, manifest, chosen.file)
     _whole(bundle, manifest, manifest.golden)
@@ -151,7 +153,7 @@ def _tells_places(tokenizer: bytes) -> bool:
         kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")]
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    return kinds == ["BertNormalizer", "BertPreTokenizer", "WordPiece"]
+    return kinds in (["BertNormalizer", "BertPreTokenizer", "WordPiece"], [None, "ByteLevel", "BPE"])
 
 
 def _kept(data: dict[str, bytes], content: bytes, name: str) -> str:

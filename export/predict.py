@@ -55,9 +55,9 @@ class Predictor:
                 posed = self.form.pose(Asked(*row), self.encoder)
             except AttarError as error:
                 raise type(error)(error.what, where=error.where or self.manifest.name, fix=error.fix) from None
-            yield posed.answer([self._logits(features) for features in posed.features])
+            yield posed.answer([self.logits(features) for features in posed.features])
 
-    def _logits(self, row: Features) -> npt.NDArray[np.float32]:
+    def logits(self, row: Features) -> npt.NDArray[np.float32]:
         """The logits of one sequence, (outputs,) or (pieces, outputs), by itself as on the phone."""
         found = self.runner.run(collate([row], self.manifest.tokenizer.pad_id, self.artefact.length))
         logits, wanted = unpadded(found, len(row.input_ids)), self.manifest.task.shape(len(row.input_ids))

@@ -89,6 +89,22 @@ def word_tokenizer(words: list[str], special: list[str] = SPECIAL) -> Tokenizer:
     return tokenizer
 
 
+def byte_tokenizer(blank: bool) -> Tokenizer:
+    """A tokenizer in RoBERTa's form; `blank` puts one before the first word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=blank)
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([*SENTENCES, "한국어 문장 日本語 🙂 naïve"], trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=blank)
+    return tokenizer
+
+
 def save_words(tokenizer: Tokenizer, folder: Path) -> None:
     """Save a WordPiece tokenizer beside a model, as `AutoTokenizer` reads it."""
     from transformers import PreTrainedTokenizerFast

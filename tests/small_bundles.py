@@ -25,10 +25,11 @@ from attar.export.manifest import (
 from attar.tasks.encoding import Encoder
 from attar.tasks.task import Head
 from attar.teachers import causal, checkpoint, heads
-from conftest import MAX_LENGTH, SENTENCES, TOLERANCE, tiny_config, tiny_tokenizer
+from conftest import MAX_LENGTH, SENTENCES, TOLERANCE, byte_tokenizer, tiny_config, tiny_tokenizer
 from test_causal import tiny_gpt
 
-CONTEXT = " ".join(SENTENCES)
+CONTEXT = " ".join([*SENTENCES, "“한국어”, naïve 🙂 日本語."])
+BYTES = "question_answering of bytes"  # RoBERTa's kind of tokenizer
 SLOTS, INTENTS = ["O", "B-room", "I-room", "B-time"], ["lights", "music"]
 ASK = AskCard(question="which room?", options={"0": "kitchen", "1": "bedroom"}, context="{options}. {text}")
 CARDS: dict[str, dict[str, Any]] = {
@@ -41,6 +42,12 @@ CARDS: dict[str, dict[str, Any]] = {
         "labels": ["start", "end"],
         "pair": True,
         "span": SpanCard(stride=6, max_question=8, max_answer=4, n_best=20, no_answer_threshold=3, asks={"rooms": ASK}),
+    },
+    BYTES: {
+        "kind": "question_answering",
+        "labels": ["start", "end"],
+        "pair": True,
+        "span": SpanCard(stride=6, max_question=8, max_answer=4, n_best=20, asks={"rooms": ASK}),
     },
     "multiple_choice": {"pair": True},
     "embedding": {"width": 32},
@@ -67,15 +74,18 @@ def make_all(folder: Path) -> None:
     """Write every bundle, to `folder/NAME/bundle`."""
     own = [name for name in CARDS if name != "both orders"]
     for name in own:
-        save(folder / name, card(name).head)
+        save(folder / name, card(name).head, name == BYTES)
         make(folder / name, name, folder / name)
     make(folder / "both orders", "both orders", folder / "multiple_choice")  # which has one score of a pair, too
     make_language(folder / "language")
 
 
-def save(folder: Path, head: Head) -> None:
+def save(folder: Path, head: Head, of_bytes: bool = False) -> None:
     """A random model with its tokenizer, and its ONNX file."""
-    encoder = Encoder(tiny_tokenizer(folder / "model"), MAX_LENGTH)
+    words = tiny_tokenizer(folder / "model")
+    if of_bytes:
+        byte_tokenizer(blank=False).save(str(words))
+    encoder = Encoder(words, MAX_LENGTH)
     outputs = {"choice": 1, "span": 2, "tokens": len(SLOTS) + len(INTENTS)}.get(head, 0)
     config = tiny_config(encoder.tokenizer.get_vocab_size(), 1, num_labels=outputs)
     with torch.random.fork_rng(devices=[]), torch.no_grad():

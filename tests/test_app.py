@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import small_bundles
-from attar.demo import bench, measured, shown, site
+from attar.demo import browser as play
+from attar.demo import checks, measured, shown, site, strings
 from attar.demo.serve import running
 from attar.export.answers import Asked
 from attar.export.continuation import Continuer
@@ -30,34 +30,14 @@ if not CHROMIUM:
 if not (site.WEB / site.RUNTIME).is_file():
     pytest.skip("the app's libraries are not here: `make app` brings them", allow_module_level=True)
 
-PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
-READY = "html[data-ready]"
-HARD = [
-    "", " ", "\n\t", "a", "naïve café", "cafe\u0301", "ΟΔΥΣΣΕΥΣ", "İstanbul ı", "straße",
-    "日本語 テキスト", "漢字かな交じり文", "한국어 문장입니다", "각각 ㄱㄴㄷ",
-    "🙂👩‍👩‍👧‍👦🏳️‍🌈", "مرحبا بالعالم", "שָׁלוֹם", "हिन्दी", "ไทย",
-    "[CLS] a [SEP] b", "a\u200bb\u00adc", "\ufeffturn on", "x" * 101, "lights " * 400, "𠀀𪜀 𝔘𝔫𝔦",
-    "\u0000a\ufffdb", "1,000.50€ — “ok”…", "\u202eabc\u202c", "e\u0301\u0323",
-]  # fmt: skip
-
-
-def drawn(count: int) -> list[str]:
-    """Strings of characters that tokenizers find hard, the same ones each time."""
-    draw = random.Random(7)
-    ranges = [(0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x590, 0x6FF), (0x900, 0x97F)]
-    ranges += [(0x1100, 0x11FF), (0x2000, 0x206F), (0x3040, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3)]
-    ranges += [(0x1F300, 0x1FAFF), (0x20000, 0x2A6DF), (0x61, 0x7A), (0x61, 0x7A), (0x1, 0xD7FF), (0xE000, 0x10FFFF)]
-    words = [word for sentence in SENTENCES for word in sentence.split()]
-
-    def one() -> str:
-        parts = [chr(draw.randint(*draw.choice(ranges))) for _ in range(draw.randint(0, 40))]
-        parts += draw.choices([*words, " ", "  "], k=draw.randint(0, 12))
-        draw.shuffle(parts)
-        return "".join(parts)
-
-    return [one() for _ in range(count)]
-
-
+# What is typed into the fields of each task's screen, from above, and what that asks.
+SCREENS = {
+    "both orders": (SENTENCES[:2], Asked(SENTENCES[0], SENTENCES[1])),
+    "token_classification": (SENTENCES[:1], Asked(SENTENCES[0])),
+    "question_answering": ([small_bundles.CONTEXT, SENTENCES[0]], Asked(SENTENCES[0], small_bundles.CONTEXT)),
+    "multiple_choice": (["\n".join(SENTENCES[:3]), SENTENCES[4]], Asked(SENTENCES[4], None, tuple(SENTENCES[:3]))),
+    "embedding": (["\n".join(SENTENCES[:4]), "quiet music"], Asked("quiet music")),
+}
 LACKS = {  # put before the worker's own lines
     "WebAssembly.validate = () => false;": "WebAssembly SIMD",
     "Object.defineProperty(globalThis, 'caches', { get() { throw new Error('denied'); } });": "keeps no files",
@@ -68,7 +48,7 @@ LACKS = {  # put before the worker's own lines
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(bench.ARGUMENTS))
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(play.ARGUMENTS))
         yield found, driver.devices["Pixel 7"]
         found.close()
 
@@ -98,7 +78,7 @@ class Phone:
     ) -> None:
         found, device = browser
         self.context = found.new_context(**{**device, **options})
-        self.context.set_default_timeout(PATIENCE)
+        self.context.set_default_timeout(play.PATIENCE)
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.context.on("request", lambda request: self.asked.append(request.url))
@@ -112,7 +92,7 @@ class Phone:
         self.url = url
         self.page.goto(url)
         if ready:
-            self.page.wait_for_selector(READY)
+            self.page.wait_for_selector(play.READY)
 
     @staticmethod
     def _with(route: Any, code: str) -> None:
@@ -122,26 +102,19 @@ class Phone:
 
     def kept(self) -> None:
         """Wait until the app works without a network."""
-        self.page.evaluate(bench.KEPT)
+        self.page.evaluate(play.KEPT)
 
     def run(self, code: str, words: Any = None) -> Any:
-        return self.page.evaluate(f"async (words) => {{ {code} }}", words)
+        return play.run(self.page, code, words)
 
     def engine(self, kind: str, words: dict[str, Any]) -> Any:
         """A job for a worker of the test's own."""
-        code = """
-        if (!globalThis.engine) {
-          const { Engine } = await import("./engine.js");
-          globalThis.engine = new Engine();
-          await engine.call("load", { site: await (await fetch("site.json")).json() });
-        }
-        return await engine.call(words.kind, words);
-        """
+        code = play.ENGINE + "return await engine.call(words.kind, words);"
         return self.run(code, {**words, "kind": kind})
 
     def reload(self) -> None:
         self.page.reload()
-        self.page.wait_for_selector(READY)
+        self.page.wait_for_selector(play.READY)
 
     def notice(self) -> str:
         self.page.wait_for_selector(".notice")
@@ -189,7 +162,7 @@ def test_answers_are_those_of_python(browser: Any, sites: Any, name: str) -> Non
         said = []
         for row in asked:
             posed = predictor.form.pose(row, predictor.encoder)
-            logits = [predictor._logits(features) for features in posed.features]
+            logits = [predictor.logits(features) for features in posed.features]
             wanted = posed.answer(logits).document()
             found = app.engine("logits", {"asked": row._asdict()})
             assert [one["input_ids"] for one in found["features"]] == [one.input_ids for one in posed.features]
@@ -226,14 +199,47 @@ def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert found["no_answer"] == pytest.approx(wanted["no_answer"], abs=1e-3)
 
 
-def test_a_thousand_hard_strings_become_the_same_pieces(browser: Any, sites: Any) -> None:
+def test_each_screen_shows_its_answer(browser: Any, sites: Any) -> None:
+    """What Python says, on the screen of each task."""
+    for name, (fields, asked) in SCREENS.items():
+        bundle, folder = sites[name]
+        wanted = Predictor(bundle).predict([asked])[0].document()
+        with phone(browser, folder) as app:
+            page = app.page
+            for place, words in enumerate(fields):
+                page.locator(".dock").locator("textarea, input").nth(place).fill(words)
+            page.locator(".footnote", has_text="on this device").wait_for()
+            if name == "both orders":
+                page.locator(".headline", has_text=f"{wanted['value']:.2f}".replace("-", "\u2212")).wait_for()
+            elif name == "token_classification":
+                page.locator(".headline", has_text=wanted["intent"]).wait_for()
+                lit = [one["text"] for one in wanted["slots"]]
+                assert lit and page.locator("mark").all_inner_texts() == [f"{text}room" for text in lit]
+            elif name == "question_answering":
+                page.locator("mark", has_text=wanted["answer"]["text"]).wait_for()
+                assert page.inner_text(".marked").strip("…") in asked.text_pair
+            elif name == "multiple_choice":
+                page.locator(".headline", has_text=wanted["answer"]).wait_for()
+            else:
+                near = [
+                    Predictor(bundle).predict([(asked.text, note)])[0].document()["cosine"] for note in SENTENCES[:4]
+                ]
+                page.locator(".near").first.wait_for()
+                assert page.locator(".note").first.inner_text() == SENTENCES[int(np.argmax(near))]
+            assert app.complaints == []
+
+
+def test_a_thousand_hard_strings_become_the_same_pieces_and_logits(browser: Any, sites: Any) -> None:
     bundle, folder = sites["classification"]
-    encoder = Predictor(bundle).encoder
-    texts: list[tuple[str, str | None]] = [(text, None) for text in HARD + drawn(1000)]
-    texts += [(text, HARD[number - 3]) for number, text in enumerate(HARD)] + [(SENTENCES[0], ""), ("", "")]
+    encoder, hard = Predictor(bundle).encoder, strings.HARD
+    pairs: list[tuple[str, str | None]] = [(text, hard[number - 3]) for number, text in enumerate(hard)]
+    pairs += [(SENTENCES[0], ""), ("", "")]
     with phone(browser, folder) as app:
-        found = app.engine("pieces", {"texts": texts})
-    for (text, pair), one, other in zip(texts, found, encoder.encode(texts), strict=True):
+        read = strings.compared(app.page, bundle, "model.onnx", strings.hard(1000, SENTENCES))
+        found = app.engine("pieces", {"texts": pairs})
+    assert read.differing == [] and read.texts == read.pieces == read.logits == read.answers == 1000
+    assert 0 < read.error < 1e-4
+    for (text, pair), one, other in zip(pairs, found, encoder.encode(pairs), strict=True):
         wanted = {"input_ids": other.input_ids, "token_type_ids": other.token_type_ids, "truncated": other.truncated}
         assert one == wanted, (text, pair)
 
@@ -241,7 +247,7 @@ def test_a_thousand_hard_strings_become_the_same_pieces(browser: Any, sites: Any
 def test_a_language_model_goes_on_as_python_does(browser: Any, sites: Any) -> None:
     bundle, folder = sites["language"]
     model = Continuer(bundle)
-    texts = HARD + drawn(200)
+    texts = strings.hard(230, SENTENCES)
     with phone(browser, folder) as app:
         found = app.engine("pieces", {"texts": [(text, None) for text in texts]})
         for text, one in zip(texts, found, strict=True):
@@ -257,6 +263,14 @@ def test_a_language_model_goes_on_as_python_does(browser: Any, sites: Any) -> No
         assert app.page.input_value("textarea") == wanted.text + wanted.continuation
         app.page.get_by_role("button", name="Undo").click()
         assert app.page.input_value("textarea") == "turn on"
+        app.page.locator(".chips .chip").first.click()
+        assert app.page.input_value("textarea") == "turn on" + app.run(NEXT, "turn on")
+        app.page.get_by_role("slider", name="Daring").fill("1.5")
+        app.page.get_by_role("button", name="Go on").click()
+        app.page.locator("textarea").press("End")  # who types stops it
+        app.page.locator("textarea").press_sequentially("!")
+        app.page.get_by_role("button", name="Go on").wait_for()
+        assert "!" in app.page.input_value("textarea")
 
 
 def test_it_works_when_the_server_is_gone(browser: Any, sites: Any) -> None:
@@ -272,12 +286,41 @@ def test_it_works_when_the_server_is_gone(browser: Any, sites: Any) -> None:
     app.context.close()
 
 
+def test_a_kept_app_takes_words_before_its_model_is_open_and_mends_its_files(browser: Any, sites: Any) -> None:
+    with phone(browser, sites["classification"][1], before=EARLY) as app:
+        app.kept()
+        assert app.page.evaluate("[early, bar]") == [False, True]  # a first visit shows how far the files are
+        (model,) = [url for url in app.run(KEPT) if url.endswith(".onnx")]
+        app.run(SPOIL, model)
+        app.asked.clear()
+        app.reload()
+        app.page.locator(".footnote", has_text="on this device").wait_for()
+        assert app.page.evaluate("[early, bar]") == [True, False] and app.page.input_value("textarea") == "turn on"
+        assert model in app.asked and not app.page.query_selector(".notice")
+        app.asked.clear()
+        app.reload()
+        assert model not in app.asked  # what is kept is right again
+        app.run(SPOIL, model)
+        app.context.set_offline(True)
+        app.page.reload()
+        assert "network was lost" in app.notice()  # and no answer's own error takes its place
+        app.page.locator("textarea").fill("play")
+        app.page.wait_for_timeout(300)
+        assert "network was lost" in app.notice() and app.page.input_value("textarea") == "play"
+
+
 def test_a_new_version_is_offered_and_not_forced(browser: Any, sites: Any, tmp_path: Path) -> None:
     with served(sites["classification"][1]) as url:
         app = Phone(browser, url)
         app.kept()
     new = site.build(sites["classification"][0], tmp_path / "site", "model.ort")
-    with served(new.folder, int(url.rstrip("/").rsplit(":", 1)[1])):
+    port = int(url.rstrip("/").rsplit(":", 1)[1])
+    damaged = Path(shutil.copytree(new.folder, tmp_path / "damaged"))
+    (model,) = damaged.glob("data/*.ort")
+    model.write_bytes(model.read_bytes()[:-1])
+    with served(damaged, port):  # a damaged version is none
+        assert app.run(UPDATE) == "redundant" and not app.page.query_selector(".notice")
+    with served(new.folder, port):
         old = app.run("return (await (await fetch('site.json')).json()).version")
         app.page.locator("textarea").fill("I am writing")
         app.run("await (await navigator.serviceWorker.ready).update()")
@@ -286,7 +329,7 @@ def test_a_new_version_is_offered_and_not_forced(browser: Any, sites: Any, tmp_p
         assert app.run("return (await (await fetch('site.json')).json()).version") == old
         with app.page.expect_navigation():
             app.page.get_by_role("button", name="Use it now").click()
-        app.page.wait_for_selector(READY)
+        app.page.wait_for_selector(play.READY)
     app.context.set_offline(True)  # what the new one needs was fetched before it was offered
     app.reload()
     assert app.run("return (await (await fetch('site.json')).json()).version") == new.version
@@ -324,6 +367,24 @@ def test_what_a_browser_lacks_is_told(browser: Any, sites: Any) -> None:
             app.context.close()
 
 
+def test_little_room_and_an_unknown_task_are_told(browser: Any, sites: Any, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(sites["classification"][1], tmp_path / "site"))
+    with served(folder) as url:
+        app = Phone(browser, "about:blank", ready=False)
+        room = {"origin": url.rstrip("/"), "quotaSize": 1_000_000}
+        app.context.new_cdp_session(app.page).send("Storage.overrideQuotaForOrigin", room)
+        app.page.goto(url)
+        assert "keeps no files" in app.notice()
+        app.page.locator("textarea").fill(SENTENCES[0])
+        app.page.locator(".footnote", has_text="on this device").wait_for()
+        app.context.close()
+    (folder / "site.json").write_text(
+        (folder / "site.json").read_text("utf-8").replace('"sequence"', '"poem"'), "utf-8"
+    )
+    with phone(browser, folder, ready=False) as app:
+        assert "cannot show what this model does" in app.notice()
+
+
 def test_a_text_of_a_megabyte_does_not_stop_the_typing(browser: Any, sites: Any) -> None:
     with phone(browser, sites["classification"][1]) as app:
         put = "const field = document.querySelector('textarea'); field.value = words;"
@@ -335,59 +396,68 @@ def test_a_text_of_a_megabyte_does_not_stop_the_typing(browser: Any, sites: Any)
         assert app.page.input_value("textarea") == "play some quiet music" and app.complaints == []
 
 
-def test_measuring_gives_a_record(browser: Any, sites: Any, tmp_path: Path) -> None:
-    with phone(browser, sites["both orders"][1]) as app:
+def test_two_models_are_measured_side_by_side(browser: Any, sites: Any, tmp_path: Path) -> None:
+    bundle = sites["both orders"][0]
+    made = site.build(bundle, tmp_path / "site", "model.onnx", bundle)
+    with phone(browser, made.folder) as app:
         app.page.get_by_role("button", name="Measure", exact=True).first.click()
         app.page.locator(".dock .main").click()
         app.page.wait_for_selector(".verdict.good")
+        assert app.page.locator("table").count() == 2 and app.page.get_by_text("Quicker than the first").count() == 1
         with app.page.expect_download() as download:
             app.page.get_by_role("button", name="Save result").click()
         download.value.save_as(tmp_path / "phone.json")
     found = measured.load(tmp_path / "phone.json")
     assert found.golden.passed and "Android" in found.machine.user_agent and found.models[0].file == "model.onnx"
-    assert [one.length for one in found.models[0].latencies] == [16, 32] and found.models[0].latencies[0].queries == 40
-    assert 0 < found.models[0].latencies[0].p50_ms <= found.models[0].latencies[0].p90_ms
+    first, second = (one.latencies for one in found.models)
+    assert [one.length for one in first] == [one.length for one in second] == [16, 32] and first[0].queries == 40
+    assert 0 < first[0].p50_ms <= first[0].p90_ms and first[0].ratio is None and (second[0].ratio or 0) > 0
 
 
+# Types as soon as there is a field; `early` says whether the model was still on its way, `bar` whether a bar was shown.
+EARLY = """
+new MutationObserver((_, watch) => {
+  const field = document.querySelector("textarea");
+  globalThis.bar ||= Boolean(document.querySelector("progress"));
+  if (!field) return;
+  watch.disconnect();
+  globalThis.early = !document.documentElement.dataset.ready && !document.querySelector("nav button:enabled");
+  field.value = "turn on";
+  field.dispatchEvent(new Event("input"));
+}).observe(document, { subtree: true, childList: true });
+"""
+SPOIL = """
+const name = (await caches.keys()).find((key) => key.endsWith(" data"));
+await (await caches.open(name)).put(words, new Response("x"));
+"""
+# What became of a new version.
+UPDATE = """
+const registration = await (await navigator.serviceWorker.ready).update();
+const found = registration.installing ?? registration.waiting;
+while (found.state === "installing") await new Promise((done) => setTimeout(done, 30));
+return found.state;
+"""
+NEXT = "return (await engine.call('next', { text: words, count: 1 })).found[0][0];"
 # The large files that the browser keeps.
 KEPT = """
 const name = (await caches.keys()).find((key) => key.endsWith(" data"));
 return name ? (await (await caches.open(name)).keys()).map((one) => one.url) : [];
 """
-INLINE = """
-const broken = new Promise((done) =>
-  document.addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective)));
-const script = document.createElement("script");
-script.textContent = "globalThis.ran = true";
-document.body.append(script);
-return [globalThis.ran ?? null, await broken];
+
+
+FOCUS = "[...document.querySelectorAll('button, input, textarea, select')].indexOf(document.activeElement)"
+MOVING = """
+return [...document.querySelectorAll("*")].filter((one) => getComputedStyle(one).transitionDuration !== "0s").length;
 """
-# Texts whose contrast with what is behind them is below 4.5 (WCAG 2.2, success criterion 1.4.3).
-CONTRAST = """
-const rgb = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
-const linear = (value) => ((value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-function behind(one) {
-  for (; one; one = one.parentElement) {
-    const found = rgb(getComputedStyle(one).backgroundColor);
-    if (found[3] !== 0) return found;
-  }
-  return [255, 255, 255];
-}
-const shown = (one) => one.checkVisibility() && !one.closest(":disabled, noscript");
-const bad = [];
-for (const one of document.querySelectorAll("body *")) {
-  if (!shown(one) || ![...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
-  const [low, high] = [light(rgb(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => a - b);
-  if ((high + 0.05) / (low + 0.05) < 4.5) bad.push([one.textContent.trim().slice(0, 40), (high + 0.05) / (low + 0.05)]);
-}
-return bad;
-"""
-# What a finger cannot hit: lower than 48 pixels.
-TARGETS = """
-return [...document.querySelectorAll("button, input, textarea, select")].filter((one) => one.checkVisibility())
-  .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().height]).filter(([, height]) => height < 48);
-"""
+
+
+def reached(page: Any) -> int:
+    """How many buttons and fields the Tab key comes to."""
+    found = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        found.add(page.evaluate(FOCUS))
+    return len(found - {-1})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -398,14 +468,11 @@ def test_everyone_can_read_and_reach_everything(browser: Any, sites: Any, name: 
         assert page.get_attribute("html", "lang") == "ko"
         for turn in range(3):
             page.locator("#tabs button").nth(turn).click()
-            assert app.run(CONTRAST) == [] and app.run(TARGETS) == []
-            fields = page.locator("input, textarea, select")
-            for number in range(fields.count()):
-                named = fields.nth(number).evaluate("(one) => one.labels?.[0]?.textContent || one.ariaLabel")
-                assert named and "undefined" not in named
-            for number in range(page.locator("button").count()):
-                assert page.locator("button").nth(number).inner_text().strip()
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert not any(checks.view(page).values()), checks.view(page)
+        page.locator("#tabs button").first.click()
+        assert reached(page) == page.locator("button:enabled, input, textarea, select").locator("visible=true").count()
+        page.emulate_media(reduced_motion="reduce")
+        assert app.run(MOVING) == 0
         page.locator("#language").click()
         assert page.get_attribute("html", "lang") == "en" and page.get_by_role("button", name="About").count() == 1
 
@@ -413,31 +480,40 @@ def test_everyone_can_read_and_reach_everything(browser: Any, sites: Any, name: 
 def test_it_can_be_installed_and_its_policy_is_strict(browser: Any, sites: Any) -> None:
     with phone(browser, sites["classification"][1]) as app:
         app.kept()
-        session = app.context.new_cdp_session(app.page)
-        found = session.send("Page.getAppManifest")
-        assert found["errors"] == [] and json.loads(found["data"])["display"] == "standalone"
-        assert session.send("Page.getInstallabilityErrors")["installabilityErrors"] in (
-            [],
-            [{"errorId": "in-incognito", "errorArguments": []}],
-        )
-        policy = app.run("return document.querySelector('meta[http-equiv]').content")
-        assert policy == site.POLICY and "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
-        assert app.run(INLINE) == [None, "script-src-elem"]
-        assert (
-            app.run("try { await fetch('https://attar.invalid/'); return 'sent' } catch { return 'refused' }")
-            == "refused"
-        )
+        found = checks.everything(app.page)
+        assert len(found) == 7 and not any(found.values()), found
+        assert app.run(checks.POLICY) == site.POLICY
         assert not [one for one in app.asked if not one.startswith(app.url)]
+
+
+# What a check must complain of, and how a page is spoilt for it.
+SPOILT = {
+    "accessible names": "const one = document.createElement('button'); document.body.append(one);",
+    "contrast": "document.querySelector('.dock label').style.color = '#ddd';",
+    "targets": "document.querySelector('.chip').style = 'min-height: 20px; height: 20px';",
+    "structure": "document.querySelector('#app').style.minWidth = '200vw';",
+}
+
+
+def test_the_checks_complain_of_what_is_wrong(browser: Any, sites: Any) -> None:
+    with phone(browser, sites["classification"][1]) as app:
+        for name, code in SPOILT.items():
+            app.run(code)
+            assert checks.view(app.page)[name], name
 
 
 def test_what_a_browser_shows_is_a_record_and_a_table(sites: Any, tmp_path: Path) -> None:
     bundle, out = sites["classification"][0], tmp_path / "app.json"
-    words = [sys.executable, "-m", "attar.demo.bench", str(bundle), "--visits", "2", "--texts", "1", "--out", str(out)]
-    done = subprocess.run([*words, "--pictures", str(tmp_path)], capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "attar.demo.bench", str(bundle), "--visits", "2", "--texts", "1", "--strings", "40"]
+    done = subprocess.run(
+        [*words, "--out", str(out), "--pictures", str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = shown.load(out)
     assert found.foreign_requests == 0 and found.golden["passed"] and len(found.ready_ms) == 2
     assert found.typing.keys >= len(found.typing.ms) > found.typing.keys / 2  # a busy machine drops answers, not keys
     assert found.wire.model < (bundle / found.artefact).stat().st_size and found.package is None
     assert [tmp_path.joinpath(name).read_bytes()[:4] for name in found.pictures] == [b"\x89PNG"] * 2
-    assert found.typing.shifts < 0.05 and len(shown.table(found).rows) == 9
+    assert found.strings and found.strings.texts == found.strings.pieces == found.strings.logits == 40
+    assert found.checks and not any(found.checks.values()), found.checks
+    assert found.typing.shifts == 0 and len(shown.table(found).rows) == 11

@@ -10,7 +10,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from attar.demo import site
+from attar.demo import site, strings
+from conftest import SENTENCES, byte_tokenizer
 from tokenizers import Tokenizer
 
 NODE = shutil.which("node")
@@ -22,6 +23,17 @@ import { Encoder } from "./encoder.js";
 const encoder = new Encoder(JSON.parse(readFileSync(process.argv[1])), 32);
 for (const point of JSON.parse(readFileSync(0))) {
   const { ids, offsets } = encoder.pieces(`ab${String.fromCodePoint(point)}cd`);
+  console.log(JSON.stringify([ids, offsets]));
+}
+"""
+
+
+TEXTS = """
+import { readFileSync } from "node:fs";
+import { Encoder } from "./encoder.js";
+const encoder = new Encoder(JSON.parse(readFileSync(process.argv[1])), 32);
+for (const text of JSON.parse(readFileSync(0))) {
+  const { ids, offsets } = encoder.pieces(text);
   console.log(JSON.stringify([ids, offsets]));
 }
 """
@@ -54,6 +66,28 @@ def test_every_character_becomes_the_same_pieces_in_the_same_places() -> None:
         more = point > 0xFFFF  # JavaScript counts such a character as two
         places = [[start + (more and start > 2), end + (more and end > 2)] for start, end in one.offsets]
         assert json.loads(line) == [one.ids, places], f"U+{point:04X}"
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_byte_level_pieces_stand_in_the_same_places(tmp_path: Path, blank: bool) -> None:
+    if not (site.WEB / "vendor" / "tokenizers.js").is_file():
+        pytest.skip("the app's libraries are not here: `make app` brings them")
+    tokenizer = byte_tokenizer(blank)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert site._tells_places((tmp_path / "tokenizer.json").read_bytes())
+    texts = [text for text in strings.hard(400, SENTENCES) if len(text) < 500]
+    found = node(TEXTS, str(tmp_path / "tokenizer.json"), given=json.dumps(texts)).splitlines()
+    wanted = tokenizer.encode_batch(texts, add_special_tokens=False)
+    for text, line, one in zip(texts, found, wanted, strict=True):
+        units = [0]
+        for char in text:
+            units.append(units[-1] + 1 + (ord(char) > 0xFFFF))
+        ids, places = json.loads(line)
+        assert ids == one.ids, text
+        for (start, end), (left, right) in zip(one.offsets, places, strict=True):
+            words = text[start:end]
+            first, last = start + len(words) - len(words.lstrip()), start + len(words.rstrip())
+            assert (left == right) if not words.strip() else [left, right] == [units[first], units[last]], (text, words)
 
 
 def test_the_words_are_there_in_both_languages() -> None:

@@ -142,7 +142,7 @@ def test_what_the_page_cannot_read_is_refused(copy: Path, tmp_path: Path) -> Non
     (copy / "tokenizer.json").write_text(json.dumps(words | {"pre_tokenizer": {"type": "Whitespace"}}), "utf-8")
     card = {"bytes": (copy / "tokenizer.json").stat().st_size, "sha256": file_digest(copy / "tokenizer.json")}
     changed(copy, lambda values: values["files"].update({"tokenizer.json": card}))
-    with pytest.raises(UsageError, match="for BERT's tokenizer alone"):
+    with pytest.raises(UsageError, match="BERT's tokenizer and RoBERTa's alone"):
         site.build(copy, tmp_path / "site")
 
 

@@ -3,7 +3,6 @@
 // - A new version of the app is offered and never forced: the old one goes on until the person says so.
 
 import { h, megabytes } from "./dom.js";
-import { Engine } from "./engine.js";
 import { about } from "./screens/about.js";
 import { choice } from "./screens/choice.js";
 import { classify } from "./screens/classify.js";
@@ -12,6 +11,7 @@ import { question } from "./screens/question.js";
 import { search } from "./screens/search.js";
 import { slots } from "./screens/slots.js";
 import { write } from "./screens/write.js";
+import { engine, opening } from "./start.js";
 import { base, packaged } from "./store.js";
 import { Told, told } from "./told.js";
 import { speaker } from "./words.js";
@@ -19,13 +19,12 @@ import { speaker } from "./words.js";
 const SCREENS = { sequence: classify, tokens: slots, span: question, choice, embedding: search, lm: write };
 const TABS = { try: null, measure, about };
 const find = (id) => document.getElementById(id);
-const began = performance.now();
 
 let language = settled("language") ?? (navigator.language?.startsWith("ko") ? "ko" : "en");
-let tab = "try", prompt = null;
+let tab = "try", prompt = null, broken = false;
 const notices = new Map(); // what stands above the screen, by its key
 const ctx = {
-  engine: new Engine(), memory: {}, say: speaker(language), tell: (error) => tell(error),
+  engine, memory: {}, say: speaker(language), tell: (error) => tell(error),
   installing: () => Boolean(prompt), install: () => prompt?.prompt(),
 };
 
@@ -45,8 +44,10 @@ function notice(key, words, ...buttons) {
   find("notices").replaceChildren(...[...notices.values()].map((draw) => draw()));
 }
 
-/** Say in a sentence what went wrong and what to do; null takes the sentence away. */
+/** Say in a sentence what went wrong and what to do; null takes the sentence away. Nothing follows a fatal one. */
 function tell(error, fatal = false) {
+  if (broken) return;
+  broken = fatal;
   if (!error) return notices.has("error") && notice("error");
   const { code, detail } = told(error);
   const words = () => ctx.say(`error_${code}`, { detail });
@@ -76,23 +77,33 @@ function open(name) {
   if (name !== "try") find("screen").focus({ preventScroll: true });
 }
 
+/** In place of the screen: what is on its way. Gives what sets it. */
+function waiting() {
+  const bar = h("progress", { max: 1, value: 0, "aria-label": ctx.say("progress") }), line = h("p", { class: "footnote" });
+  find("screen").replaceChildren(h("div", { class: "scroll waiting" }, h("img", { src: "icon.svg", alt: "", width: 96, height: 96 }), bar, line));
+  return (share, words) => {
+    bar.value = share;
+    line.textContent = words;
+  };
+}
+
+/** A first visit waits for the files; later ones show the screen at once, and what is typed waits for the model. */
 async function load() {
   frame();
-  const bar = h("progress", { max: 1, value: 0, "aria-label": ctx.say("progress") }), words = h("p", { class: "footnote" });
-  find("screen").replaceChildren(h("div", { class: "scroll waiting" }, h("img", { src: "icon.svg", alt: "", width: 96, height: 96 }), bar, words));
-  const response = await fetch(new URL("site.json", base), { cache: "no-cache" }).catch(() => { throw new Told("offline"); });
-  if (!response.ok) throw new Told("missing", "site.json");
-  ctx.site = await response.json();
+  const kept = packaged || Boolean(navigator.serviceWorker?.controller);
+  const show = kept ? (_, words) => (find("status").textContent = words) : waiting();
+  opening.moved = ({ done, total }) =>
+    show(done / total, done < total ? ctx.say("loading", { done: megabytes(done), total: megabytes(total) }) : ctx.say("starting"));
+  ctx.site = await Promise.race([opening.site, opening.loaded]);
   ctx.model = ctx.site.models[0];
   if (!SCREENS[ctx.model.task.head]) throw new Told("unsupported");
-  ctx.loaded = await ctx.engine.call("load", { site: ctx.site }, ({ done, total }) => {
-    bar.value = done / total;
-    words.textContent = done < total ? ctx.say("loading", { done: megabytes(done), total: megabytes(total) }) : ctx.say("starting");
-  });
-  ctx.loaded.ready_ms = performance.now() - began;
+  if (kept) open("try");
+  ctx.loaded = await opening.loaded;
+  ctx.loaded.ready_ms = performance.now();
   if (!globalThis.isSecureContext) notice("insecure", () => ctx.say("insecure"), ["dismiss", () => notice("insecure")]);
   else if (!ctx.loaded.kept) notice("not-kept", () => ctx.say("not_kept"), ["dismiss", () => notice("not-kept")]);
-  open("try");
+  if (kept) frame();
+  else open("try");
   document.documentElement.dataset.ready = Math.round(ctx.loaded.ready_ms);
 }
 
@@ -118,7 +129,7 @@ find("language").addEventListener("click", () => {
   settled("language", language);
   ctx.say = speaker(language);
   frame();
-  if (ctx.loaded) open(tab);
+  if (find("screen").querySelector(".dock")) open(tab);
 });
 addEventListener("beforeinstallprompt", (event) => {
   event.preventDefault();

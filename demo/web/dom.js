@@ -30,11 +30,27 @@ export function field(label, { rows = 0, value = "", hint = "", oninput, onenter
   return { input, box: h("div", { class: "field" }, h("label", { for: id }, label), input) };
 }
 
+const MOST = 300; // characters of a text that are shown again: a megabyte would take seconds to lay out
+/** The beginning of a text, as far as one reads it. */
+export const beginning = (words) => (words.length > MOST ? `${words.slice(0, MOST)}…` : words);
 export const percent = (share) => `${(100 * share).toFixed(share > 0.0995 || share < 0.0005 ? 0 : 1)} %`;
 export const megabytes = (bytes) => (bytes < 1e5 ? `${Math.ceil(bytes / 1e3)} KB` : `${(bytes / 1e6).toFixed(1)} MB`);
 export const milliseconds = (ms) => `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
 /** A label of the model as people read it. */
 export const readable = (name) => name.replace(/[_-]+/g, " ").trim() || name;
+
+/** The answer in large letters, or softly what to do; it keeps its height, and is said again only where it is another. */
+export function headline() {
+  const box = h("p", { class: "headline", "aria-live": "polite" });
+  return {
+    box,
+    set(words, soft = false) {
+      const said = beginning(words);
+      if (said !== box.textContent) box.replaceChildren(h("span", {}, said));
+      box.classList.toggle("empty", soft);
+    },
+  };
+}
 
 /** One row of bars: a name, a bar and a share; `set` changes it in place, so that nothing jumps. */
 export function bar() {
@@ -43,7 +59,7 @@ export function bar() {
   return {
     box,
     set(words, value) {
-      name.textContent = words;
+      name.textContent = beginning(words);
       share.textContent = value === null ? "" : percent(value);
       fill.style.transform = `scaleX(${value ?? 0})`;
     },

@@ -1,6 +1,7 @@
 // From texts to pieces, as `tasks/encoding.py` and the tokenizers library do it in Python.
 // - The library's own pieces, but BERT's normalizer is written here: the library's lowers a final sigma otherwise, keeps
 //   rare ideographs together, and tells no offsets. Each character keeps its place in the text through every step.
+// - Byte-level pieces are the library's too; each of their characters is a byte of the text, which gives their places.
 // - Special pieces, truncation and segments are put on here, so that a pair with an empty text stays a pair.
 // - All places count UTF-16 units, as JavaScript's strings do.
 
@@ -28,6 +29,7 @@ export class Encoder {
     const plain = !added.some((one) => one.normalized && !one.special);
     this.bert = normalizer?.type === "BertNormalizer" && splitter?.type === "BertPreTokenizer" && model.type === "WordPiece" && plain
       ? normalizer : null;
+    this.bytes = !normalizer && splitter?.type === "ByteLevel" && model.type === "BPE";
     if (splitter?.type === "ByteLevel") // Rust's \s: the next line is a blank, the byte order mark is none
       this.library.pre_tokenizer.pattern =
         /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
@@ -39,8 +41,12 @@ export class Encoder {
     return this.library.token_to_id(piece) ?? this.library.model.unk_token_id;
   }
 
-  /** Pieces of a text alone, `{ids, offsets}`; offsets are null where the tokenizer is not BERT's. */
+  /** Pieces of a text alone, `{ids, offsets}`; offsets are null where the tokenizer is neither BERT's nor byte-level. */
   pieces(text, limit = Infinity) {
+    if (this.bytes) {
+      const { ids, tokens } = this.library.encode(text, { add_special_tokens: false });
+      return { ids, offsets: bytePlaces(text, tokens, this.library.added_tokens_map) };
+    }
     if (!this.bert) return { ids: this.library.encode(text, { add_special_tokens: false }).ids, offsets: null };
     const ids = [], offsets = [];
     let at = 0;
@@ -129,6 +135,33 @@ export class Encoder {
   decode(ids) {
     return ids.length ? this.library.decode(ids, { clean_up_tokenization_spaces: false }) : "";
   }
+}
+
+/** How many bytes a character takes in UTF-8. */
+function bytes(char) {
+  const point = char.codePointAt(0);
+  return point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+}
+
+/** Where byte-level pieces stand in their text, without the blanks at their ends. */
+function bytePlaces(text, tokens, added) {
+  const starts = [], ends = []; // of the character that a byte is part of
+  let at = 0;
+  for (const char of text) {
+    for (let count = bytes(char); count; count--) {
+      starts.push(at);
+      ends.push(at + char.length);
+    }
+    at += char.length;
+  }
+  const sizes = tokens.map((token) => (added.has(token) ? [...token].reduce((sum, char) => sum + bytes(char), 0) : token.length));
+  let byte = starts.length - sizes.reduce((a, b) => a + b, 0); // -1 where the tokenizer put a blank before the text
+  return sizes.map((size) => {
+    let start = starts[Math.max(0, byte)] ?? 0, end = ends[(byte += size) - 1] ?? 0;
+    while (start < end && isBlank(text[start])) start++;
+    while (end > start && isBlank(text[end - 1])) end--;
+    return [start, end];
+  });
 }
 
 /** How many pieces of one text, or of each of two, stay (the library's `longest_first`). */

@@ -3,6 +3,8 @@
 import { Told } from "./told.js";
 import * as ort from "./vendor/ort.js";
 
+const FUSED = new Set(["fp32", "int4", "mixed"]);
+
 /** Set the runtime up, once: its binary has been fetched and checked with everything else. */
 export function prepare(binary) {
   ort.env.wasm.wasmBinary = binary;
@@ -18,7 +20,9 @@ export function threads() {
 
 export async function open(bytes, artefact) {
   try {
-    const options = { executionProviders: ["wasm"], intraOpNumThreads: threads(), interOpNumThreads: 1 };
+    // attar's files come fused: looking for more would only delay the start. Of int8 products the runtime makes quicker ones.
+    const graphOptimizationLevel = FUSED.has(artefact.precision) ? "disabled" : "all";
+    const options = { executionProviders: ["wasm"], intraOpNumThreads: threads(), interOpNumThreads: 1, graphOptimizationLevel };
     return await ort.InferenceSession.create(bytes, options);
   } catch (error) {
     throw new Told(/memory|alloc/i.test(`${error}`) ? "memory" : "model", `${artefact.file}: ${error?.message ?? error}`);

@@ -20,7 +20,7 @@ async function open() {
   }
 }
 
-export async function digest(bytes) {
+async function digest(bytes) {
   const found = await crypto.subtle.digest("SHA-256", bytes);
   return Array.from(new Uint8Array(found), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -35,7 +35,7 @@ async function whole(bytes, file) {
  * @param moved is told how many bytes of it are there
  * @returns `{bytes, kept}`: whether it is there when the network is not
  */
-export async function load(file, moved = () => {}) {
+async function load(file, moved = () => {}) {
   const url = new URL(file.path, base).href, cache = await open();
   const known = await cache?.match(url).catch(() => undefined);
   if (known) {
@@ -81,4 +81,27 @@ async function fetched(url, file, moved) {
     throw error instanceof Told ? error : new Told("offline", file.path);
   }
   return count === file.bytes ? bytes : bytes.slice(0, count);
+}
+
+/** What `site.json` says of the app. */
+export async function described() {
+  const response = await fetch(new URL("site.json", base), { cache: "no-cache" }).catch(() => { throw new Told("offline"); });
+  if (!response.ok) throw new Told("missing", "site.json");
+  return response.json();
+}
+
+/** All that the models need, `{files, kept}`: bytes by path, and whether all of them are there without a network. */
+export async function everything(site, say) {
+  const wanted = new Map(site.files.filter((one) => one.data).map((one) => [one.path, one]));
+  const total = [...wanted.values()].reduce((sum, one) => sum + one.bytes, 0), moved = new Map(), files = new Map();
+  let kept = true;
+  await Promise.all([...wanted.values()].map(async (one) => {
+    const found = await load(one, (bytes) => {
+      moved.set(one.path, bytes);
+      say({ done: [...moved.values()].reduce((a, b) => a + b, 0), total });
+    });
+    files.set(one.path, found.bytes);
+    kept &&= found.kept;
+  }));
+  return { files, kept };
 }

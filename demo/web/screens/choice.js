@@ -1,13 +1,13 @@
 // A question and its candidates: a bar for each while one types.
 
-import { bar, field, h, percent } from "../dom.js";
+import { bar, field, h, headline, percent } from "../dom.js";
 import { footnote, helpers, live } from "./live.js";
 
 const MOST = 8;
 
 export function choice(ctx) {
   const { say, memory } = ctx;
-  const title = h("p", { class: "headline", "aria-live": "polite" }), share = h("p", { class: "sub" });
+  const title = headline(), share = h("p", { class: "sub" });
   const bars = Array.from({ length: MOST }, bar), foot = footnote(ctx);
   const written = () => lines.input.value.split("\n").map((one) => one.trim()).filter(Boolean).slice(0, MOST);
   const read = () => {
@@ -16,8 +16,7 @@ export function choice(ctx) {
   };
   const draw = (found) => {
     foot.set(found?.ms ?? null, found?.truncated);
-    title.classList.toggle("empty", !found);
-    title.textContent = found ? found.answer.answer : say("error_candidates");
+    title.set(found ? found.answer.answer : say("error_candidates"), !found);
     share.textContent = found ? percent(found.answer.probabilities[found.answer.choice]) : "\u00a0";
     const candidates = written();
     for (const [place, one] of bars.entries()) {
@@ -26,7 +25,7 @@ export function choice(ctx) {
     }
   };
   const ask = live(ctx, read, draw);
-  const lines = field(say("candidates"), { rows: 4, hint: "…", value: memory.lines ?? "", oninput: ask });
+  const lines = field(say("candidates"), { rows: 4, hint: say("candidates_hint"), value: memory.lines ?? "", oninput: ask });
   const input = field(say("question"), { rows: 2, hint: say("type_here"), value: memory.text ?? "", oninput: ask });
   const fill = (row) => {
     input.input.value = row?.text ?? "";
@@ -35,7 +34,7 @@ export function choice(ctx) {
   };
   ask();
   return {
-    body: [h("div", { class: "answer" }, title, share), h("ul", { class: "bars" }, bars.map((one) => one.box)), foot.line],
+    body: [h("div", { class: "card" }, h("div", { class: "answer" }, title.box, share), h("ul", { class: "bars" }, bars.map((one) => one.box))), foot.line],
     dock: [helpers(ctx, fill), lines.box, input.box],
   };
 }

@@ -1,14 +1,15 @@
 // Classes or a value, of one text or of a pair, as bars while one types.
 
-import { bar, field, h, percent, readable } from "../dom.js";
+import { bar, field, h, headline, percent, readable } from "../dom.js";
 import { footnote, helpers, live } from "./live.js";
 
 const ROWS = 6;
 
 export function classify(ctx) {
   const { say, memory } = ctx, { task } = ctx.model, pair = task.pair;
-  const title = h("p", { class: "headline", "aria-live": "polite" }), share = h("p", { class: "sub" });
+  const title = headline(), share = h("p", { class: "sub" });
   const few = task.labels.length <= ROWS, bars = task.labels.slice(0, ROWS).map(bar), foot = footnote(ctx);
+  const list = bars.length ? h("ul", { class: "bars" }, bars.map((one) => one.box)) : null;
   const read = () => {
     const words = { text: first.input.value, text_pair: pair ? second.input.value : null };
     Object.assign(memory, words);
@@ -16,18 +17,17 @@ export function classify(ctx) {
   };
   const draw = (found) => {
     foot.set(found?.ms ?? null, found?.truncated);
+    list?.classList.toggle("bare", !found);
     if (!found) {
-      title.textContent = say("empty");
-      title.classList.add("empty");
+      title.set(say("empty"), true);
       share.textContent = "\u00a0";
     } else if (task.kind === "regression") {
-      title.textContent = found.answer.value.toFixed(2);
+      title.set(found.answer.value.toFixed(2).replace("-", "\u2212"));
       share.textContent = say("value");
     } else {
-      title.textContent = readable(found.answer.label);
+      title.set(readable(found.answer.label));
       share.textContent = percent(found.answer.probabilities[0][1]);
     }
-    if (found) title.classList.remove("empty");
     const shares = new Map(found?.answer.probabilities ?? []);
     // Few labels keep their places and only the bars move; of many the likeliest are shown.
     const names = few ? task.labels : [...shares.keys()];
@@ -44,7 +44,7 @@ export function classify(ctx) {
   };
   ask();
   return {
-    body: [h("div", { class: "answer" }, title, share), h("ul", { class: "bars" }, bars.map((one) => one.box)), foot.line],
+    body: [h("div", { class: "card" }, h("div", { class: "answer" }, title.box, share), list), foot.line],
     dock: [helpers(ctx, fill), first.box, second?.box],
   };
 }

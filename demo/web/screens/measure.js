@@ -8,12 +8,14 @@ const QUERIES = 40, WARMUP = 5;
 export function measure(ctx) {
   const { say, engine, site, memory } = ctx;
   const result = h("div", { class: "result", "aria-live": "polite" }), progress = h("p", { class: "footnote", role: "status" });
+  const lead = h("div", { class: "result" }, h("p", { class: "lead" }, say("measure_lead")), h("p", { class: "muted" }, say("rest")));
   let busy = false;
   const button = h("button", { type: "button", class: "main", onclick: () => (busy ? engine.call("stop") : run()) }, say("run"));
-  const save = h("button", { type: "button", class: "chip", disabled: true, onclick: () => download(memory.measured, `${site.models[0].name}-phone.json`) }, say("save"));
+  const save = h("button", { type: "button", class: "chip", hidden: true, onclick: () => download(memory.measured, `${site.models[0].name}-phone.json`) }, say("save"));
   const show = (found) => {
     memory.measured = found;
-    save.disabled = false;
+    save.hidden = false;
+    lead.replaceChildren();
     result.replaceChildren(...drawn(found, say));
   };
   async function run() {
@@ -32,7 +34,7 @@ export function measure(ctx) {
     button.textContent = say("run");
   }
   if (memory.measured) show(memory.measured);
-  return { body: [h("p", { class: "lead" }, say("measure_lead")), h("p", { class: "muted" }, say("rest")), result, progress], dock: [h("div", { class: "row" }, save, button)] };
+  return { body: [lead, result, progress], dock: [h("div", { class: "row" }, save, button)] };
 }
 
 /** The result as `docs/app.md` describes it. */

@@ -1,11 +1,11 @@
 // A text, a question about it, and the words that answer it lit up in the text.
 
-import { bar, field, h, readable } from "../dom.js";
+import { bar, field, h, headline, readable } from "../dom.js";
 import { footnote, helpers, live } from "./live.js";
 
 export function question(ctx) {
   const { say, memory } = ctx, asks = Object.keys(ctx.model.task.span.asks);
-  const title = h("p", { class: "headline", "aria-live": "polite" }), foot = footnote(ctx);
+  const title = headline(), foot = footnote(ctx);
   const lit = h("p", { class: "marked reading" }), bars = asks.length ? Array.from({ length: 3 }, bar) : [];
   const list = h("ul", { class: "bars", hidden: true }, bars.map((one) => one.box));
   const read = () => {
@@ -17,16 +17,15 @@ export function question(ctx) {
   const needsPair = () => /\{text_pair\}/.test(ctx.model.task.span.asks[memory.ask].question + ctx.model.task.span.asks[memory.ask].context);
   const draw = (found) => {
     foot.set(found?.ms ?? null, found?.truncated);
-    title.classList.toggle("empty", !found || (!memory.ask && !found.answer.answer));
     list.hidden = !found?.answer.probabilities;
     lit.replaceChildren();
-    if (!found) return (title.textContent = say("ask"));
+    if (!found) return title.set(say("ask"), true);
     if (found.answer.probabilities) {
-      title.textContent = readable(found.answer.label);
+      title.set(readable(found.answer.label));
       return bars.forEach((one, place) => one.set(...(found.answer.probabilities[place] ?? ["", null])));
     }
     const span = found.answer.answer;
-    title.textContent = span ? span.text : say("no_answer");
+    title.set(span ? span.text : say("no_answer"), !span);
     if (span) show(span);
   };
   const show = ({ start, end, text }) => {
@@ -49,7 +48,7 @@ export function question(ctx) {
   };
   ask();
   return {
-    body: [h("div", { class: "answer" }, title), list, lit, foot.line],
+    body: [h("div", { class: "card" }, h("div", { class: "answer" }, title.box), list), lit, foot.line],
     dock: [helpers(ctx, fill), kind, context.box, asked.box],
   };
 }

@@ -1,6 +1,6 @@
 // A search over notes by what they mean. The notes stay in this page: nothing is kept and nothing is sent.
 
-import { field, h } from "../dom.js";
+import { beginning, field, h } from "../dom.js";
 import { footnote, helpers } from "./live.js";
 
 export function search(ctx) {
@@ -25,7 +25,7 @@ export function search(ctx) {
   const draw = (found) => {
     foot.set(found?.ms ?? null);
     list.replaceChildren(...(found?.found ?? []).slice(0, 50).map(({ note, cosine }) =>
-      h("li", {}, h("span", { class: "note" }, note), h("span", { class: "near", title: say("similar") }, cosine.toFixed(2)))));
+      h("li", {}, h("span", { class: "note" }, beginning(note)), h("span", { class: "near", title: say("similar") }, cosine.toFixed(2)))));
   };
   const notes = field(say("notes"), { rows: 4, hint: say("paste"), value: memory.notes ?? "", oninput: ask });
   const query = field(say("search"), { hint: say("search_hint"), value: memory.query ?? "", oninput: ask, onenter: () => query.input.blur() });

@@ -1,17 +1,18 @@
 // The words of a text in the colours of their slots, and its intent.
 
-import { bar, field, h, readable } from "../dom.js";
+import { bar, field, h, headline, readable } from "../dom.js";
 import { footnote, helpers, live } from "./live.js";
 
 export function slots(ctx) {
   const { say, memory } = ctx, { intents, slots: names } = ctx.model.task.tokens;
   const kinds = [...new Set(names.filter((name) => name !== "O").map((name) => name.slice(2)))];
-  const title = h("p", { class: "headline", "aria-live": "polite" }), marked = h("p", { class: "marked" });
+  const title = headline(), marked = h("p", { class: "marked" });
   const bars = intents.slice(0, 3).map(bar), foot = footnote(ctx);
+  const list = bars.length ? h("ul", { class: "bars" }, bars.map((one) => one.box)) : null;
   const draw = (found) => {
     foot.set(found?.ms ?? null, found?.truncated);
-    title.classList.toggle("empty", !found);
-    title.textContent = !found ? say("empty") : found.answer.intent ? readable(found.answer.intent) : "\u00a0";
+    title.set(!found ? say("empty") : found.answer.intent ? readable(found.answer.intent) : "\u00a0", !found);
+    list?.classList.toggle("bare", !found);
     for (const [place, one] of bars.entries()) {
       const [name, share] = found?.answer.intents[place] ?? ["\u2013", null];
       one.set(readable(name), share);
@@ -29,7 +30,7 @@ export function slots(ctx) {
   };
   ask();
   return {
-    body: [h("div", { class: "answer" }, title), bars.length ? h("ul", { class: "bars" }, bars.map((one) => one.box)) : null, marked, foot.line],
+    body: [h("div", { class: "card" }, h("div", { class: "answer" }, title.box), list), marked, foot.line],
     dock: [helpers(ctx, fill), input.box],
   };
 }

@@ -46,6 +46,7 @@ export function write(ctx) {
   const stop = () => engine.call("stop");
   async function go() {
     const start = page.input.value;
+    let shown = start; // another text is the person's own, who writes on
     keep();
     writing = true;
     button.textContent = say("stop");
@@ -53,8 +54,8 @@ export function write(ctx) {
     try {
       const words = { text: start, most: MOST, temperature: memory.temperature };
       const found = await engine.call("write", words, ({ text }) => {
-        if (page.input.value !== memory.text) return; // the person writes on
-        set(start + text);
+        if (page.input.value !== shown) return;
+        shown = set(start + text);
         page.input.scrollTop = page.input.scrollHeight;
       });
       if (found) foot.line.textContent = [say("took", { ms: `${(found.ms / Math.max(1, found.pieces.length)).toFixed(1)} ms` }), found.truncated ? say("cut_left") : ""].filter(Boolean).join(" · ");
@@ -69,6 +70,10 @@ export function write(ctx) {
   suggest();
   return {
     body: [page.box, foot.line],
-    dock: [chips, h("div", { class: "row" }, h("span", { class: "muted", "aria-hidden": "true" }, say("careful")), daring, h("span", { class: "muted", "aria-hidden": "true" }, say("daring")), undo, button)],
+    dock: [
+      chips,
+      h("div", { class: "row" }, h("span", { class: "muted", "aria-hidden": "true" }, say("careful")), daring, h("span", { class: "muted", "aria-hidden": "true" }, say("daring"))),
+      h("div", { class: "row" }, undo, button),
+    ],
   };
 }
