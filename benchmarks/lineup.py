@@ -81,7 +81,9 @@ def _on(target: Target, models: Sequence[Contender], runs: Sequence[Path], plan:
         with target.open() as host:
             site = site.model_copy(update={"machine": sites.describe(host)})
             there = [replace(model, host=host) for model in models]
-            sites.fill(site, there, lambda model: rows[model.bundle] if model.tokenizer else None, {}, moved)
+            sites.fill(
+                site, there, lambda model: rows[model.bundle] if model.bundle and model.tokenizer else None, {}, moved
+            )
     except AttarError as error:
         site.problems.append(f"{target.word}: {error.line()}")
     return site
