@@ -66,7 +66,7 @@ def pages(records: Records) -> dict[str, str]:
     intro = INTRO.format(folders=" and ".join(folders))
     found, parts = {}, [markdown(whole, title="Results", intro=intro) if whole else f"# Results\n\n{intro}"]
     if trained:
-        parts.append(_section(trained_table(trained)))
+        parts.append(_section(trained_table(trained)) + _remarks(trained))
     for study in records.studies:
         parts.append(_section(study_tables.table(study), study.command))
         if figure := study_tables.pretraining_figure(study, study.name):
@@ -84,6 +84,12 @@ def pages(records: Records) -> dict[str, str]:
     parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
     parts.append(_section(published.table(published.load())))
     return {"results.md": "\n".join(parts), **found}
+
+
+def _remarks(runs: Sequence[Run]) -> str:
+    """What the records of runs without a section of their own say beside their scores."""
+    lines = [f"- {plain(run.name)}: {plain(note)}" for run in runs for note in run.notes]
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _pictures(names: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ def test_results_page_is_written_and_checked(tmp_path: Path, capsys: pytest.Capt
 
 def test_teachers_and_studies_stand_on_the_results_page(tmp_path: Path) -> None:
     trained = sample("only-taught")
-    trained.models, trained.choice = trained.models[:1], None
+    trained.models, trained.choice, trained.notes = trained.models[:1], None, ["links were asked"]
     learnt = Training(
         stage="pretrain",
         phase="next_sentence",
@@ -70,7 +70,8 @@ def test_teachers_and_studies_stand_on_the_results_page(tmp_path: Path) -> None:
     files.write_json(tmp_path / "studies" / "trial.json", study.model_dump(mode="json"))
     assert results.main(["--docs", str(tmp_path)]) == 0
     text = (tmp_path / "results.md").read_text("utf-8")
-    assert "| only-taught |" in text and "## A trial" in text and "(plots/trial.svg)" in text
+    assert "| only-taught |" in text and "\n- only-taught: links were asked\n" in text
+    assert "## A trial" in text and "(plots/trial.svg)" in text
     gain = f"{100 * (score - 0.25):+.1f}".replace("-", "−")
     assert f"{100 * score:.1f} ({gain})" in text and "25.0" in text
     svg = ElementTree.parse(tmp_path / "plots" / "trial.svg").getroot()
