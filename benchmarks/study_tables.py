@@ -42,7 +42,9 @@ def _caption(study: StudyRecord) -> str:
     seeds = sorted({one.seed for one in study.results if one.seed is not None})
     said = f"Scores × 100, mean ± standard deviation over {len(seeds)} seeds" if seeds[1:] else "Scores × 100"
     compared = ", ".join(f"{row} with {other}" for row, other in study.against.items())
-    return f"{said}; in brackets the points gained, comparing {compared}." if compared else f"{said}."
+    said += f"; in brackets the points gained, comparing {compared}" if compared else ""
+    processors = sorted({one.processor for one in study.results if one.processor})
+    return f"{said}. Trained on {', '.join(processors)}." if processors else f"{said}."
 
 
 def _said_of(study: StudyRecord, column: str) -> str:
