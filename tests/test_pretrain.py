@@ -123,6 +123,7 @@ def test_rows_set_aside_are_not_learnt_from() -> None:
         ({"shape": "bert-minni"}, "did you mean 'bert-mini'"),
         ({"heads": 5}, "do not divide"),
         ({"objective": "causal"}, "does not train bert"),
+        ({"objective": "causal", "shape": "gpt2-mini", "start": "neighbours"}, "set it to random"),
         ({"vocabulary": {"path": "/nowhere/vocab.txt"}}, "nowhere"),
     ],
 )
