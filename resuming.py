@@ -7,7 +7,7 @@ position. A finished phase keeps its weights only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Held:
     folder: Path
     model: nn.Module
     plan: Optimization
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
     average: dict[str, Tensor]
 
     def write(self, state: State, best: dict[str, Tensor]) -> None:
@@ -57,8 +57,8 @@ class Held:
         if not state.done:
             found |= {f"best/{name}": tensor for name, tensor in best.items()}
             found |= {f"average/{name}": tensor for name, tensor in self.average.items()}
-            for number, weight in enumerate(_weights(self.optimizer)):
-                for name, value in self.optimizer.state.get(weight, {}).items():
+            for number, (optimizer, weight) in enumerate(self._moved()):
+                for name, value in optimizer.state.get(weight, {}).items():
                     found[f"optimizer/{number}/{name}"] = value
             found |= {f"random/{kind}": chance for kind, chance in random_state().items()}
         metadata = {"state": json.dumps(vars(state)), "plan": self.plan.model_dump_json()}
@@ -90,12 +90,19 @@ class Held:
         return state, {name: tensor.to(device) for name, tensor in parts["best"].items()}
 
     def _put_back(self, moments: dict[str, Tensor]) -> None:
-        """Give the optimizer its moments."""
-        names = ("step", "exp_avg", "exp_avg_sq")
-        for number, weight in enumerate(_weights(self.optimizer)):
-            found = {name: moments[f"{number}/{name}"] for name in names if f"{number}/{name}" in moments}
-            if len(found) == len(names):
-                self.optimizer.state[weight] = {name: value.to(weight.device) for name, value in found.items()}
+        """Give the optimizers their moments."""
+        moved = list(self._moved())
+        for place, value in moments.items():
+            number, _, name = place.partition("/")
+            optimizer, weight = moved[int(number)]
+            optimizer.state[weight][name] = value.to(weight.device)
+
+    def _moved(self) -> Iterator[tuple[torch.optim.Optimizer, Tensor]]:
+        """Every weight that learns, in a fixed order, with its optimizer."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                for weight in group["params"]:
+                    yield optimizer, weight
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -131,8 +138,3 @@ def same_plan(written: str, plan: Optimization) -> bool:
         return type(plan).model_validate_json(written) == plan
     except ValidationError:
         return False
-
-
-def _weights(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
-    for group in optimizer.param_groups:
-        yield from group["params"]

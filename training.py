@@ -1,6 +1,6 @@
 """One training loop for everything that learns: fine-tuning and every phase of distillation.
 
-- AdamW with linear warm-up and decay; no weight decay on biases and layer norms (BERT, arXiv 1810.04805, A.2).
+- The learning rate of AdamW or Muon (`optimizers`) rises and falls linearly.
 - The order of batches follows from the seed and the epoch alone (`tasks.batching`): a position is two numbers.
 - Where the plan asks for it, a running average of the weights is what is scored and kept (Polyak and Juditsky, 1992):
   it forgets the noise of single batches, as a lower learning rate would.
@@ -32,6 +32,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from . import optimizers
 from .errors import AttarError
 from .processes import ALONE, Processes
 from .recipe import Optimization
@@ -91,9 +92,9 @@ def fit(job: Job) -> State:
     """
     torch.manual_seed(job.seed)
     forget_peak()
-    optimizer = _optimizer(job)
+    movers = optimizers.build(job.model, job.plan)
     average = _Average(job.model, job.plan.average)
-    held = Held(job.folder, job.model, job.plan, optimizer, average.weights)
+    held = Held(job.folder, job.model, job.plan, movers, average.weights)
     state, best = held.read()
     total = job.plan.epochs * -(-len(job.lengths) // job.plan.batch_size)
     saved = time.monotonic()
@@ -104,7 +105,7 @@ def fit(job: Job) -> State:
             job.model.train()
             started, chance = time.monotonic(), random_state()
             try:
-                _step(job, optimizer, state, rows, total)
+                _step(job, movers, state, rows, total)
             except DivergedError:
                 set_random_state(chance)
                 _save(job, held, state, best)
@@ -156,11 +157,14 @@ class _Average:
             weight.copy_(weights[name])
 
 
-def _step(job: Job, optimizer: torch.optim.Optimizer, state: State, rows: npt.NDArray[np.int64], total: int) -> None:
-    """One optimizer step over one batch."""
+def _step(
+    job: Job, movers: Sequence[torch.optim.Optimizer], state: State, rows: npt.NDArray[np.int64], total: int
+) -> None:
+    """One step of the optimizers over one batch."""
     rate = job.plan.learning_rate * _schedule(state.step, total, job.plan.warmup)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    for mover in movers:
+        for group in mover.param_groups:
+            group["lr"] = rate
     job.processes.reseed(job.seed, state.step)
     with _precision(job):
         own = job.loss(rows)
@@ -168,14 +172,15 @@ def _step(job: Job, optimizer: torch.optim.Optimizer, state: State, rows: npt.ND
     loss = sum(losses.values())
     if not math.isfinite(loss):
         raise _diverged(job, f"the loss is {loss}", state, rows)
-    optimizer.zero_grad(set_to_none=True)
+    job.model.zero_grad(set_to_none=True)
     torch.stack(list(own.values())).sum().backward()  # type: ignore[no-untyped-call]
     weights = [weight for weight in job.model.parameters() if weight.grad is not None]
     job.processes.average_gradients(weights)
     norm = _clip(weights, job.plan.max_grad_norm)
     if not math.isfinite(norm):
         raise _diverged(job, f"the loss is {loss:g} and its gradient {norm}", state, rows)
-    optimizer.step()
+    for mover in movers:
+        mover.step()
     state.step += 1
     state.batch += 1
     state.rows += len(rows)
@@ -186,10 +191,16 @@ def _step(job: Job, optimizer: torch.optim.Optimizer, state: State, rows: npt.ND
 def _precision(job: Job) -> contextlib.AbstractContextManager[Any]:
     """Compute in bfloat16 where the plan says so, or leaves it to the hardware and that can."""
     kind = next(job.model.parameters()).device.type
-    able = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    if job.plan.precision == "bfloat16" or (job.plan.precision == "auto" and able):
+    if job.plan.precision == "bfloat16" or (job.plan.precision == "auto" and _rounds(kind)):
         return torch.autocast(kind, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _rounds(kind: str) -> bool:
+    """Does the hardware multiply in bfloat16?"""
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _diverged(job: Job, what: str, state: State, rows: npt.NDArray[np.int64]) -> DivergedError:
@@ -251,15 +262,6 @@ def _schedule(step: int, total: int, warmup: float) -> float:
     """Linear rise over the first `warmup` of the steps, then linear fall to zero."""
     rise = max(1, round(warmup * total))
     return min((step + 1) / rise, (total - step) / max(1, total - rise))
-
-
-def _optimizer(job: Job) -> torch.optim.AdamW:
-    named = [(name, weight) for name, weight in job.model.named_parameters() if weight.requires_grad]
-    groups = [
-        {"params": [w for _, w in named if w.ndim > 1], "weight_decay": job.plan.weight_decay},
-        {"params": [w for _, w in named if w.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=job.plan.learning_rate, fused=True)
 
 
 def _save(job: Job, held: Held, state: State, best: dict[str, Tensor]) -> None:

@@ -72,6 +72,9 @@ class Pretrain(Part):
     positions: Positive | None = None
     groups: Positive | None = Field(None, description="groups of shared layers (albert)")
     sharing: Sharing | None = Field(None, description="share layers of a BERT or ELECTRA; ALBERT shares by itself")
+    start: Literal["random", "neighbours"] = Field(
+        "random", description="neighbours: positions start as sinusoids, and four heads look at the pieces beside them"
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="the family's own where not given")
     max_length: int = Field(128, ge=8, description="pieces of a row")
     limit: Positive | None = Field(None, description="use only so many rows (a seeded choice)")

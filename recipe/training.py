@@ -9,14 +9,17 @@ from pydantic import Field
 from .parts import Part, Positive, Weight
 
 Precision = Literal["float32", "bfloat16", "auto"]
-PRECISION = "of what the loss computes; auto is bfloat16 on a GPU that has it; the weights are float32 in any case"
+PRECISION = "of what the loss computes; auto is bfloat16 on hardware that multiplies in it; weights are float32 anyway"
 
 
 class Optimization(Part):
-    """One phase of training: AdamW, linear warm-up, linear decay."""
+    """One phase of training, with linear warm-up and linear decay."""
 
     epochs: int = Field(3, ge=0)
     batch_size: Positive = 32
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon moves the hidden matrices by orthogonal steps; AdamW, with the same rate, all else"
+    )
     learning_rate: float = Field(5e-5, gt=0)
     weight_decay: Weight = 0.01
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")

@@ -28,7 +28,8 @@ class Stage:
 
 # Fields that came after keys were made without them: a key holds them only where they are not their default.
 LATER: dict[type[recipe.Part], set[str]] = {
-    recipe.Optimization: {"precision"},
+    recipe.Optimization: {"precision", "optimizer"},
+    recipe.Pretrain: {"start"},
     recipe.Intermediate: {
         *("relations", "relation_kinds", "relation_heads", "relation_layer"),
         *("patient", "cosine", "projections"),

@@ -21,7 +21,7 @@ from ..tasks import sharding
 from ..tasks.corpus import Corpus
 from ..tasks.shards import Shards
 from ..tasks.streams import in_words
-from . import checkpoint, objectives, rows, shapes, sharing, vocabulary, vocabulary_files
+from . import checkpoint, neighbours, objectives, rows, shapes, sharing, vocabulary, vocabulary_files
 from .objectives import pieces as reading
 from .rows import Rows
 from .teach import curve
@@ -127,6 +127,9 @@ def build(spec: recipe.Pretrain, folder: Path, pieces: objectives.Pieces | None,
     vocabulary_files.check(folder, config)
     settings = objectives.Settings(spec.mask_rate, spec.whole_words, spec.generator_size, spec.discriminator_weight)
     objective = objectives.build(spec.objective, config, pieces, settings, seed)
+    if spec.start == "neighbours":
+        for part in objective.children():  # ELECTRA's generator too
+            neighbours.start(part)  # type: ignore[arg-type]
     if spec.sharing:
         sharing.share(objective.model, spec.sharing.part, spec.sharing.group)
     return objective

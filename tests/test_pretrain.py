@@ -97,7 +97,8 @@ def test_layers_are_shared_where_asked(texts: Path, tmp_path: Path) -> None:
 def test_a_killed_pretraining_ends_with_the_same_bytes(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = spec(texts, "next_sentence", training={"epochs": 2}, dropout=0.1)
+    plan = {"epochs": 2, "optimizer": "muon"}
+    settings = spec(texts, "next_sentence", training=plan, start="neighbours", dropout=0.1)
     pretrain.pretrain(settings, 1, tmp_path / "whole", silent)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     (tmp_path / "cut").mkdir()
@@ -123,6 +124,7 @@ def test_rows_set_aside_are_not_learnt_from() -> None:
         ({"shape": "bert-minni"}, "did you mean 'bert-mini'"),
         ({"heads": 5}, "do not divide"),
         ({"objective": "causal"}, "does not train bert"),
+        ({"objective": "causal", "shape": "gpt2-mini", "start": "neighbours"}, "set it to random"),
         ({"vocabulary": {"path": "/nowhere/vocab.txt"}}, "nowhere"),
     ],
 )

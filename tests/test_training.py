@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from attar import training
+from attar import optimizers, training
 from attar.errors import AttarError
 from attar.recipe import Optimization
 from attar.tasks import batching
@@ -187,6 +187,23 @@ def test_the_moving_average_is_kept_in_place_of_the_last_weights(tmp_path: Path)
     for name, weight in weights(averaged.model).items():
         assert torch.allclose(weight, expected[name], atol=1e-6)
         assert not torch.equal(weight, weights(plain.model)[name])
+
+
+def test_muons_momentum_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "NARROW", 4)  # so that the first layer is a hidden matrix
+    whole = job(tmp_path / "whole", optimizer="muon")
+    training.fit(whole)
+    with pytest.raises(Stop):
+        training.fit(job(tmp_path / "cut", 13, optimizer="muon"))
+    names = load_file(tmp_path / "cut" / "checkpoint.safetensors")
+    assert {name for name in names if name.endswith("momentum_buffer")} == {"optimizer/0/momentum_buffer"}
+    resumed = job(tmp_path / "cut", optimizer="muon")
+    training.fit(resumed)
+    plain = job(tmp_path / "plain")
+    training.fit(plain)
+    for name, weight in weights(whole.model).items():
+        assert torch.equal(weights(resumed.model)[name], weight)
+        assert not torch.equal(weights(plain.model)[name], weight)
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
