@@ -199,8 +199,8 @@ def _precision(job: Job) -> contextlib.AbstractContextManager[Any]:
 def _rounds(kind: str) -> bool:
     """Does the hardware multiply in bfloat16?"""
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return kind == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _diverged(job: Job, what: str, state: State, rows: npt.NDArray[np.int64]) -> DivergedError:

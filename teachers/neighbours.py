@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,8 @@ def rotation(width: int, of: int, offset: int) -> Tensor:
     """The matrix (width, width) that leads from a position to the one at `offset`, in the first waves `of` so many."""
     angles = offset * _frequencies(of)[: width // 2]
     turns = [torch.tensor([[a.cos(), a.sin()], [-a.sin(), a.cos()]]) for a in angles]
-    return torch.block_diag(*turns)
+    found: Tensor = torch.block_diag(*turns)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _frequencies(width: int) -> Tensor:
@@ -66,7 +68,7 @@ def _frequencies(width: int) -> Tensor:
 
 def _look(model: PreTrainedModel, layer: int, first: int, turn: Tensor) -> None:
     """Let a head, whose queries and keys begin at the row `first`, look at the position that `turn` leads to."""
-    attention = layout.layers(model)[layer]
+    attention: Any = layout.layers(model)[layer]
     if layout.kind(model.config) == "albert":
         attention = attention.albert_layers[0].attention
     else:

@@ -129,7 +129,7 @@ def build(spec: recipe.Pretrain, folder: Path, pieces: objectives.Pieces | None,
     objective = objectives.build(spec.objective, config, pieces, settings, seed)
     if spec.start == "neighbours":
         for part in objective.children():  # ELECTRA's generator too
-            neighbours.start(part)  # type: ignore[arg-type]
+            neighbours.start(part)
     if spec.sharing:
         sharing.share(objective.model, spec.sharing.part, spec.sharing.group)
     return objective
