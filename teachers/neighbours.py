@@ -1,7 +1,7 @@
 """A start from which an encoder looks at neighbouring pieces, for short pre-trainings.
 
-- From random weights masked language modelling first learns how frequent pieces are, and stays there for long: that a
-  piece depends on its neighbours must be found for each position by itself. Here it is there from the first step.
+- From random weights masked language modelling first learns how frequent pieces are, and stays there for long. Here the
+  pieces beside a place are at hand from the first step.
 - Positions start as sinusoids (Vaswani et al. 2017, section 3.5), twice as strong as the words: from each position to
   the one beside it then leads one rotation for all. Waves are shorter than there, so that neighbours differ.
 - The first four heads, counted through the layers, start with queries that are rotated against their keys by −1, 1, −2
