@@ -189,7 +189,10 @@ def test_every_head_of_every_family_goes_to_its_students(head: str, family: str,
         if dense is None or (family, kind) in (("bert", "tinybert"), ("distilbert", "distilbert")):
             assert torch.allclose(answers(student, head), answers(teacher, head), atol=1e-4)  # the same function
         checkpoint.save(student, tmp_path / kind)
-        assert torch.equal(answers(heads.load(head, tmp_path / kind).eval(), head), answers(student, head))
+        again, kept = heads.load(head, tmp_path / kind).eval(), student.state_dict()
+        assert all(torch.equal(weight, kept[name]) for name, weight in again.state_dict().items())
+        # on some processors the last bit depends on where in memory a weight lies
+        assert torch.allclose(answers(again, head), answers(student, head), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("head", HEADS)

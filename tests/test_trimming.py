@@ -129,9 +129,13 @@ def test_the_student_answers_as_before_where_its_pieces_are_kept(home: Path, tmp
     assert checkpoint.unique_parameters(small) == checkpoint.unique_parameters(model) - (
         model.get_input_embeddings().weight.numel() - words
     )
+    kept = model.state_dict()
+    same = [name for name, weight in small.state_dict().items() if weight.shape == kept[name].shape]
+    assert len(same) == len(kept) - 1 and all(torch.equal(small.state_dict()[name], kept[name]) for name in same)
     for old, new in zip(before, rows(tmp_path, SENTENCES[:4]), strict=True):
         theirs, ours = (one(torch.tensor([row.input_ids])).logits for one, row in ((model, old), (small, new)))
-        assert torch.equal(theirs, ours)
+        # on some processors the last bit depends on where in memory a weight lies
+        assert torch.allclose(theirs, ours, rtol=1e-5, atol=1e-7)
 
 
 def test_a_language_model_keeps_its_output_matrix_tied(tmp_path: Path) -> None:
