@@ -81,9 +81,8 @@ def _on(target: Target, models: Sequence[Contender], runs: Sequence[Path], plan:
         with target.open() as host:
             site = site.model_copy(update={"machine": sites.describe(host)})
             there = [replace(model, host=host) for model in models]
-            sites.fill(
-                site, there, lambda model: rows[model.bundle] if model.bundle and model.tokenizer else None, {}, moved
-            )
+            scored = {model.name: rows[model.bundle] for model in there[2:] if model.bundle}  # two are untrained
+            sites.fill(site, there, lambda model: scored.get(model.name), {}, moved)
     except AttarError as error:
         site.problems.append(f"{target.word}: {error.line()}")
     return site
@@ -102,10 +101,9 @@ def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], own: Path
         small = made.with_name(f"{made.stem}-int8.onnx")
         quantization.onnx_dynamic_int8(path, small)
     texts, card = compare.sequences(run / "bundle"), manifests.load(run / "bundle")
-    given, trained = compare.queries(texts, card, None, lengths), (folder / "tokenizer.json").is_file()
-    plain = Contender(f"{title} fp32", path, "onnxruntime", None, given, bundle=run / "bundle")
-    if trained:
-        plain = replace(plain, tokenizer=folder / "tokenizer.json")
+    given = compare.queries(texts, card, None, lengths)
+    own_pieces = folder / "tokenizer.json" if folder.name == "teacher" else None  # a student's are its bundle's
+    plain = Contender(f"{title} fp32", path, "onnxruntime", None, given, bundle=run / "bundle", tokenizer=own_pieces)
     return [plain, replace(plain, name=f"{title} int8", path=small, precision="int8")]
 
 
