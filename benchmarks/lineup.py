@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import __version__
+from .. import __version__, recipe_file
 from ..errors import FAILED, AttarError, UsageError
 from ..export import manifest as manifests
 from ..files import write_json
@@ -48,7 +48,7 @@ class Plan:
 def measure(runs: Sequence[Path], asked: Sequence[Target], plan: Plan, moved: Progress) -> list[Site]:
     """All of them on each target, after an untrained model of the named shape; one that fails is a problem told."""
     for run in runs:
-        needed = [run / "bundle" / manifests.NAME, run / "student", run / "teacher"]
+        needed = [run / "bundle" / manifests.NAME, run / "recipe.yaml", run / "teacher"]
         if missing := [path for path in needed if not path.exists()]:
             raise UsageError("not a finished run", where=str(missing[0]), fix="name a run's folder, such as runs/trec")
         if manifests.load(run / "bundle").task.head != "sequence":
@@ -61,7 +61,7 @@ def measure(runs: Sequence[Path], asked: Sequence[Target], plan: Plan, moved: Pr
         shapes.save_untrained(plan.shape, labels, work / plan.shape)
         sources = [(f"{plan.shape} untrained", work / plan.shape, runs[0])]
         sources += [(f"teacher of {runs[0].name}", runs[0] / "teacher", runs[0])]
-        sources += [(run.name, run / "student", run) for run in runs]
+        sources += [(run.name, run / recipe_file.load(run / "recipe.yaml").student_folder, run) for run in runs]
         for number, (title, folder, run) in enumerate(sources):
             moved(f"exports {title}", number, len(sources))
             own = run / "artefacts" / "teacher.onnx" if number == 1 else run / "bundle" / "model.onnx"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .parts import Columns, Part, Positive, Weight
 from .training import PRECISION, Optimization, Precision
@@ -81,5 +81,14 @@ class Pretrain(Part):
     mask_rate: float = Field(0.15, gt=0, lt=1, description="share of the pieces that are to be guessed")
     whole_words: bool = Field(False, description="choose whole words to mask")
     generator_size: float = Field(0.25, gt=0, le=1, description="ELECTRA: the generator's width over the model's")
+    tied: Literal["embeddings", "all"] = Field(
+        "embeddings", description="ELECTRA: what generator and model share; all asks for a generator_size of 1"
+    )
     discriminator_weight: Weight = Field(50.0, description="ELECTRA's weight of the discriminator's loss")
     training: Pretraining = Pretraining(learning_rate=5e-4, epochs=1, keep="last")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Pretrain:
+        if self.tied == "all" and self.generator_size != 1:
+            raise ValueError("`tied: all` is one encoder for generator and model: set generator_size: 1")
+        return self

@@ -21,7 +21,7 @@ from ..tasks import sharding
 from ..tasks.corpus import Corpus
 from ..tasks.shards import Shards
 from ..tasks.streams import in_words
-from . import checkpoint, neighbours, objectives, rows, shapes, sharing, vocabulary, vocabulary_files
+from . import checkpoint, layout, neighbours, objectives, rows, shapes, sharing, vocabulary, vocabulary_files
 from .objectives import pieces as reading
 from .rows import Rows
 from .teach import curve
@@ -107,6 +107,13 @@ def take_vocabulary(spec: recipe.Vocabulary, corpus: Corpus, decoder: bool, fold
     )
 
 
+def settings_of(spec: recipe.Pretrain) -> objectives.Settings:
+    """The numbers that a recipe gives to its objective."""
+    return objectives.Settings(
+        spec.mask_rate, spec.whole_words, spec.generator_size, spec.discriminator_weight, spec.tied
+    )
+
+
 def build(spec: recipe.Pretrain, folder: Path, pieces: objectives.Pieces | None, seed: int) -> objectives.Objective:
     """The objective over a model with random weights, sized for the tokenizer in `folder`.
 
@@ -125,10 +132,11 @@ def build(spec: recipe.Pretrain, folder: Path, pieces: objectives.Pieces | None,
     )
     config = shapes.config(sizes, special, dropout=spec.dropout, attention_dropout=spec.dropout)
     vocabulary_files.check(folder, config)
-    settings = objectives.Settings(spec.mask_rate, spec.whole_words, spec.generator_size, spec.discriminator_weight)
+    settings = settings_of(spec)
     objective = objectives.build(spec.objective, config, pieces, settings, seed)
     if spec.start == "neighbours":
-        for part in objective.children():  # ELECTRA's generator too
+        encoders = {id(layout.encoder(part)): part for part in objective.children()}  # ELECTRA's generator too
+        for part in encoders.values():
             neighbours.start(part)
     if spec.sharing:
         sharing.share(objective.model, spec.sharing.part, spec.sharing.group)

@@ -60,6 +60,18 @@ def test_a_shape_a_teacher_and_a_student_take_turns(run: Path, tmp_path: Path, c
     assert "not sent elsewhere" in capsys.readouterr().err
 
 
+def test_a_compressed_student_is_exported_as_its_last_step_left_it(run: Path, tmp_path: Path) -> None:
+    path = run / "recipe.yaml"
+    path.write_text(path.read_text("utf-8") + yaml.safe_dump({"compress": [{"quantize": {"bits": 8}}]}), "utf-8")
+    (run / "student").rename(run / "student-1-quantize")
+    (run / "bundle" / "model.onnx").unlink()
+    out = tmp_path / "lineup.json"
+    words = ["--shape", "bert-mini", "--length", "8", "--threads", "1", "--quick", "--out", str(out)]
+    assert lineup.main([str(run), *words]) == 0
+    (site,) = read_document(Bench, out, "lineup").targets
+    assert [one.name for one in site.models][-2:] == ["tiny fp32", "tiny int8"]
+
+
 @pytest.mark.skipif(not READY, reason="the emulated ARM is not set up (attar arm-setup)")
 def test_on_an_emulated_processor_instructions_are_counted_and_rows_scored(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "arm.json"

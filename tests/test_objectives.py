@@ -220,6 +220,20 @@ def test_the_generator_does_not_see_the_discriminators_loss() -> None:
     assert all(weight.grad is not None for weight in own)
 
 
+def test_one_encoder_for_both_learns_from_both_losses() -> None:
+    learner = electra(tied="all", generator_size=1.0)  # type: ignore[arg-type]
+    assert learner.generator.electra is learner.model.electra
+    names = [name for name, _ in learner.named_parameters()]  # each weight once
+    assert all(name.startswith(("model.", "generator.generator_")) for name in names)
+    losses = learner.eval().loss(batch(), seed(1))
+    deep = learner.model.electra.encoder.layer[0].attention.self.query.weight
+    for loss in losses.values():
+        (gradient,) = torch.autograd.grad(loss, deep, retain_graph=True)
+        assert float(gradient.abs().sum()) > 0
+    with pytest.raises(UsageError, match="a generator of the model's size"):
+        electra(tied="all")  # type: ignore[arg-type]
+
+
 def test_the_generators_shape() -> None:
     base = shapes.config(shapes.shape("electra-base"))
     third = replaced_token.generator_config(base, 1 / 3)

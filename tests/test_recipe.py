@@ -80,6 +80,7 @@ def test_every_default_is_in_the_resolved_recipe(tmp_path: Path) -> None:
         (SMALL + "  label_names: {0: no}\n", 5, "in quotes"),
         (SMALL + "  text: []\n", 5, "task.text: "),
         (SMALL + "export:\n  onnx: [int8, int8]\n", 6, "int8 stands twice"),
+        (SMALL + "pretrain: {corpus: {paths: [a.txt]}, tied: all}\n", 5, "set generator_size: 1"),
         (SMALL + "export:\n  lengths: []\n", 6, "at least 1"),
         (SMALL + "measure:\n  threads: []\n", 6, "at least 1"),
         (SMALL + "measure:\n  lengths: [16, 32, 16]\n", 6, "16 stands twice"),

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ class Settings:
     whole_words: bool = False
     generator_size: float = 0.25  # ELECTRA: the generator's width as a share of the discriminator's
     discriminator_weight: float = 50.0  # ELECTRA's λ
+    tied: Literal["embeddings", "all"] = "embeddings"  # ELECTRA: what generator and discriminator share, or "all"
 
 
 class Objective(nn.Module, ABC):
