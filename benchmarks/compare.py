@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,43 +47,94 @@ def contenders(
     every: bool = False,
     host: Host = HERE,
     kind: Processor | None = None,
+    failed: Failure | None = None,
 ) -> list[Contender]:
     """The artefacts that take part, with their inputs; by default texts at their own lengths, and 16 and 64 pieces.
 
-    `host` runs them, and `kind` is that of its processor, this machine's where not given.
+    `host` runs them, and `kind` is that of its processor, this machine's where not given. A bundle that cannot take
+    part is told to `failed`, where that is given, and the others go on; without it, or with nothing left, it is raised.
     """
-    cards = [manifests.load(folder) for folder in folders]
-    if language := next((folder for folder, card in zip(folders, cards, strict=True) if card.task.head == "lm"), None):
-        raise UsageError("the latency of a language model is not measured", where=str(language))
-    parts = [_taking_part(card, every, kind or kind_here()) for card in cards]
-    asked = bool(lengths)
+    taking, problems = list[_Part](), list[AttarError]()
+    for folder, label in zip(folders, labels(folders), strict=True):
+        try:
+            taking.append(_part(folder, label if len(folders) > 1 else "", lengths or (), every, kind or kind_here()))
+        except AttarError as error:
+            problems.append(error)
+    if problems and (failed is None or not taking):
+        raise problems[0]
     if not lengths:
-        longest = min(card.tokenizer.max_length for card in cards)
-        static = {one.length for part in parts for _, one in part if one.length}
+        longest = min(part.card.tokenizer.max_length for part in taking)
+        static = {one.length for part in taking for _, one in part.artefacts if one.length}
         lengths = [OWN, *sorted({min(length, longest) for length in USUAL} | static)]
-    found: list[Contender] = []
-    for folder, label, card, part in zip(folders, labels(folders), cards, parts, strict=True):
-        readable = max([card.tokenizer.max_length, *(one.length or 0 for _, one in part)])
-        if asked and max(lengths) > readable:
-            fix = f"at most --length {readable}"
-            raise UsageError(f"this model reads no {max(lengths)} pieces", where=str(folder), fix=fix)
-        texts = sequences(folder)
-        for title, artefact in part:
-            path = inside(folder, artefact.file)
-            name = f"{label}/{title}" if len(folders) > 1 else title
-            fitting = [n for n in lengths if n <= (artefact.length or card.tokenizer.max_length)]
-            given = queries(texts, card, artefact.length, fitting)
-            whole = card.task.head in WHOLE
-            found.append(
-                Contender(
-                    name, path, artefact.runtime, artefact.length, given, host, folder, artefact.precision, whole,
-                    artefact.golden_tolerance,
-                )
-            )  # fmt: skip
+    shared = _shared(taking)
+    found = [one for part in taking for one in _models(part, lengths, shared, host)]
     if not any(one.able(length, {}) for one in found for length in lengths):
         own = ", ".join(sorted({str(one.length) for one in found}))
         raise UsageError("no model can run these lengths", where="--length", fix=f"known: {own}")
+    for problem in problems:
+        assert failed is not None
+        failed(problem.line())
     return found
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A bundle that takes part: its artefacts under the names that they are shown by."""
+
+    folder: Path
+    card: Manifest
+    artefacts: list[tuple[str, Artefact]]
+    texts: list[Features]
+
+    @property
+    def shortest(self) -> int | None:
+        """The shortest of its static files' lengths."""
+        return min((one.length for _, one in self.artefacts if one.length), default=None)
+
+
+def _part(folder: Path, label: str, lengths: Sequence[int], every: bool, kind: Processor | None) -> _Part:
+    """Raises `UsageError` for a bundle that has no latency, or that cannot read what is asked."""
+    card = manifests.load(folder)
+    if card.task.head == "lm":
+        raise UsageError("the latency of a language model is not measured", where=str(folder))
+    artefacts = _taking_part(card, every, kind)
+    readable = max([card.tokenizer.max_length, *(one.length or 0 for _, one in artefacts)])
+    if max(lengths, default=0) > readable:
+        fix = f"at most --length {readable}"
+        raise UsageError(f"this model reads no {max(lengths)} pieces", where=str(folder), fix=fix)
+    named = [(f"{label}/{title}" if label else title, one) for title, one in artefacts]
+    return _Part(folder, card, named, sequences(folder))
+
+
+def _shared(parts: Sequence[_Part]) -> set[int]:
+    """The places of the golden texts that every model can read as they are: a round is one text for all."""
+    found = set(range(max(len(part.texts) for part in parts)))
+    for part in parts:
+        found &= {n for n, row in enumerate(part.texts) if len(row.input_ids) <= (part.shortest or len(row.input_ids))}
+    return found
+
+
+def _models(part: _Part, lengths: Sequence[int], shared: set[int], host: Host) -> Iterator[Contender]:
+    """The artefacts of a bundle with their inputs."""
+    own = [row for place, row in enumerate(part.texts) if place in shared]
+    for name, artefact in part.artefacts:
+        path = inside(part.folder, artefact.file)
+        fitting = [n for n in lengths if n <= (artefact.length or part.card.tokenizer.max_length)]
+        given = queries(part.texts, part.card, artefact.length, fitting, own)
+        whole = part.card.task.head in WHOLE
+        yield Contender(
+            name, path, artefact.runtime, artefact.length, given, host, part.folder, artefact.precision, whole,
+            artefact.golden_tolerance,
+        )  # fmt: skip
+
+
+def unrun(models: Sequence[Contender], lengths: Sequence[int] | None) -> list[str]:
+    """A line for each static file that has another length than those that were asked for, and so no row."""
+    return [
+        f"{model.name} reads {model.length} pieces and is not run at {', '.join(map(str, sorted(lengths)))}"
+        for model in models
+        if lengths and not any(model.able(length, {}) for length in lengths)
+    ]
 
 
 def sequences(folder: Path) -> list[Features]:
@@ -93,12 +144,19 @@ def sequences(folder: Path) -> list[Features]:
 
 
 def queries(
-    texts: Sequence[Features], card: Manifest, static: int | None, lengths: Sequence[int]
+    texts: Sequence[Features],
+    card: Manifest,
+    static: int | None,
+    lengths: Sequence[int],
+    own: Sequence[Features] | None = None,
 ) -> dict[int, list[Arrays]]:
-    """The inputs by length, of those that have any; `static` is the only length that the model can run."""
+    """The inputs by length, of those that have any; `static` is the only length that the model can run.
+
+    `own` are the texts that are read at their own lengths, where those are not all that the model can read.
+    """
     pad_id = card.tokenizer.pad_id
     found = {
-        length: latency.unfilled(_fitting(texts, static), pad_id, static)
+        length: latency.unfilled(_fitting(texts, static) if own is None else own, pad_id, static)
         if length == OWN
         else latency.fill(texts, pad_id, length)
         for length in lengths
@@ -205,8 +263,9 @@ def _beside(peak: Floor, model: Contender, one: Latency) -> Latency:
     """A latency with its floor."""
     length = model.length or one.length or round(one.pieces or 0)
     work = sum(macs.count(model.path, length, whole=model.whole).values())
-    least = peak.least_ms(work, model.precision, one.threads)
-    return one.model_copy(update={"macs": work, "floor_ms": least})
+    read = macs.weights(model.path)
+    least = peak.least_ms(work, model.precision, one.threads, read)
+    return one.model_copy(update={"macs": work, "weights": read, "floor_ms": least})
 
 
 def _cost(model: Contender, times: list[Latency], rates: list[Throughput], failed: Failure) -> Cost:

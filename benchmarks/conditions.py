@@ -26,6 +26,15 @@ class Conditions(BaseModel):
     drift: float | None = None  # slowest pace / fastest pace
     seconds: float = 0.0  # how long it was watched
 
+    def said(self) -> str:
+        """What was seen, in words; nothing where nothing was watched."""
+        found = []
+        if self.others is not None:
+            found.append(f"other programs kept {self.others:.2f} cores busy")
+        if self.drift is not None:
+            found.append(f"the processor's pace changed by {self.drift - 1:.1%}")
+        return ", ".join(found)
+
     def problems(self) -> list[str]:
         """What makes the figures doubtful, in words."""
         found = []

@@ -1,7 +1,8 @@
 """What a machine was asked and what it could do: the work of an inference beside the machine's peak, and throughput.
 
 - The floor of a latency is its multiply-accumulates (MACs) at the best rate that the machine reached, at the model's
-  own precision, in the same run (`floor`): the share of it that is reached says what is left to win.
+  own precision, in the same run, or the reading of weights that no cache holds (`floor`): the share of it that is
+  reached says what is left to win.
 - Texts a second are of many texts that wait, in batches; they say nothing of how long one of them waits.
 """
 
@@ -23,8 +24,8 @@ def tables(sites: Sequence[Site]) -> list[Table]:
 def work(sites: Sequence[Site]) -> Table:
     """MACs of each inference beside the machine's peak, where that was measured in the same run."""
     columns = [("", "target", ""), ("", "model", ""), ("", "length", "pieces"), ("", "threads", "")]
-    columns += [("", "work", "million MACs"), ("", "p50", "ms"), ("rate", "reached", "GMAC/s")]
-    columns += [("rate", "peak", "GMAC/s"), ("rate", "share", "% of the peak")]
+    columns += [("", "work", "million MACs"), ("", "weights", "MB"), ("", "p50", "ms"), ("rate", "reached", "GMAC/s")]
+    columns += [("rate", "at best", "GMAC/s"), ("rate", "share", "% of the best")]
     rows = []
     for site, model, cost, path in _timed(sites):
         for place, one in enumerate(cost.latencies):
@@ -38,6 +39,7 @@ def work(sites: Sequence[Site]) -> Table:
                 Cell(str(one.length) if one.length else f"own, {digits(one.pieces or 0)}"),
                 Cell(str(one.threads)),
                 figure(f"{at}.macs", one.macs, lambda count: digits(count / 1e6)),
+                figure(f"{at}.weights", one.weights, lambda count: digits(count / 1e6)),
                 figure(f"{at}.p50_ms", one.p50_ms, digits),
                 Cell(digits(one.macs / one.p50_ms / 1e6), "", f"{rate}.p50_ms"),
             ]
@@ -47,8 +49,9 @@ def work(sites: Sequence[Site]) -> Table:
             ]
             rows.append(Row(cells))
     caption = (
-        "Multiply-accumulates of the products with weights and of attention, by the file's own graph. The peak is the "
-        "best that the same machine reached in large products, in float32 or in 8 bits as the model is."
+        "Multiply-accumulates of the products with weights and of attention, by the file's own graph. At best: what "
+        "the same machine reached in large products, in float32 or in 8 bits as the model is, or what its memory lets "
+        "through of weights that its last cache does not hold."
     )
     return Table("work", "Work, and the machine's floor", caption, columns, rows)
 

@@ -2,9 +2,10 @@
 
 - Peak is the best of many large matrix products in ONNX Runtime, in float32 and in 8 bits (uint8 × int8, what its int8
   models do): the fastest kernels that a user here has, not a number from a data sheet.
-- A model's floor is its MACs at that peak. Small matrices, norms, activations and the runtime's own steps are what lies
-  between; the share that is reached tells what is left to win.
-- Bandwidth is that of one thread that reads memory. It bounds the first inference, and models that no cache holds.
+- A model's floor is its MACs at that peak, or the reading of its weights where that takes longer: what the last cache
+  does not hold comes from memory at each inference (Williams et al., Roofline, 2009). Small matrices, norms,
+  activations and the runtime's own steps are what lies between; the share that is reached tells what is left to win.
+- Bandwidth is the best of threads that read memory, each its own part.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
+from . import machine
 from .graphs import message_class
 from .worker import Worker
 
@@ -56,11 +59,14 @@ class Floor(BaseModel):
     fp32: dict[int, float]
     int8: dict[int, float]
     bandwidth: float  # bytes a second, one thread that reads
+    bandwidths: dict[int, float] = {}  # the same by number of threads
+    cache: int | None = None  # bytes of the last cache, where the system tells; None: no bound by memory is known
 
-    def least_ms(self, macs: int, precision: str, threads: int) -> float:
-        """The least time of so many MACs; everything of 8 bits or fewer at the 8-bit peak."""
+    def least_ms(self, macs: int, precision: str, threads: int, weights: int = 0) -> float:
+        """The least time of so many MACs with `weights` in bytes; 8 bits or fewer are at the 8-bit peak."""
         peak = self.fp32 if precision in ("fp32", "fp16") else self.int8
-        return 1e3 * macs / peak[threads]
+        beyond = max(0, weights - self.cache) if self.cache is not None else 0
+        return 1e3 * max(macs / peak[threads], beyond / self.bandwidths.get(threads, self.bandwidth))
 
 
 def measure(threads: Sequence[int]) -> Floor:
@@ -77,7 +83,10 @@ def measure(threads: Sequence[int]) -> Floor:
                     worker.load(count)
                     least = min(worker.time(0) for _ in range(REPEATS))
                     found.setdefault(kind, {})[count] = ROWS * INNER * COLUMNS / (least / 1e9)
-    return Floor(fp32=found["fp32"], int8=found["int8"], bandwidth=_bandwidth())
+    rates = {count: _bandwidth(count) for count in {1, *threads}}
+    return Floor(
+        fp32=found["fp32"], int8=found["int8"], bandwidth=rates[1], bandwidths=rates, cache=machine.last_cache()
+    )
 
 
 def _product(kind: int) -> bytes:
@@ -120,12 +129,14 @@ def _value(name: str, kind: int, shape: Sequence[int]) -> dict[str, Any]:
     return {"name": name, "type": {"tensor_type": {"elem_type": kind, "shape": sizes}}}
 
 
-def _bandwidth(size: int = 256_000_000) -> float:
-    """Bytes a second that one thread reads, at its best."""
+def _bandwidth(threads: int, size: int = 256_000_000) -> float:
+    """Bytes a second that so many threads read, at their best; numpy lets go of the interpreter while it reads."""
     data = np.ones(size // 8, np.int64)
+    parts = np.array_split(data, threads)
     times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        data.max()
-        times.append(time.perf_counter() - start)
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(7):
+            start = time.perf_counter()
+            list(pool.map(np.max, parts))
+            times.append(time.perf_counter() - start)
     return data.nbytes / min(times)

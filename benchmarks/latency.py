@@ -55,7 +55,11 @@ class Contender:
 
     def able(self, length: int, given: Queries) -> bool:
         """It can run this length, and there are inputs of it."""
-        return length in (self.queries or given) and (length == OWN or self.length in (None, length))
+        return length in self.inputs(given) and (length == OWN or self.length in (None, length))
+
+    def inputs(self, given: Queries) -> Queries:
+        """Its own; the `given` ones where it has none of its own."""
+        return given if self.queries is None else self.queries
 
 
 def fill(sequences: Sequence[Features], pad_id: int, length: int, count: int = 32) -> list[Arrays]:
@@ -167,7 +171,7 @@ class _Run:
             contender, worker = self.alive[name]
             try:
                 worker.load(threads)
-                worker.keep((contender.queries or self.given)[length])
+                worker.keep(contender.inputs(self.given)[length])
             except AttarError as error:
                 self.drop(name, error, setting, loading=True)
         times: dict[str, list[int]] = {name: [] for name in able}
@@ -207,7 +211,7 @@ class _Run:
         return moods([[float(np.median(session)) for session in times] for times in whole]) if whole else []
 
     def _pieces(self, contender: Contender, length: int) -> float:
-        arrays = (contender.queries or self.given)[length]
+        arrays = contender.inputs(self.given)[length]
         return float(np.mean([one["attention_mask"].sum() for one in arrays]))
 
 

@@ -73,6 +73,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def last_cache() -> int | None:
+    """Bytes of the last cache, as Linux tells; None elsewhere."""
+    found: dict[int, int] = {}
+    for place in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        level, size = (_read(str(place / name)).strip() for name in ("level", "size"))
+        if level.isdigit() and (match := re.fullmatch(r"(\d+)([KMG])", size)):
+            found[int(level)] = int(match.group(1)) << {"K": 10, "M": 20, "G": 30}[match.group(2)]
+    return found[max(found)] if found else None
+
+
 def memory() -> int:
     """Physical memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -41,6 +41,13 @@ def count(path: Path, length: int, *, whole: bool = False) -> dict[str, int]:
     return dict(found)
 
 
+def weights(path: Path) -> int:
+    """Bytes of the weights that the products of one inference read, once for each product: tables are looked up."""
+    graph = graphs.read(path)
+    found = _Weights(graph)
+    return sum(weight.bytes for node in graph.nodes if node.op in WEIGHTED and (weight := found.of(node)))
+
+
 class _Weights:
     """Which weight a product reads, and how wide what it makes is."""
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .cells import DASH, Cell, Row, Table, figure, source
+from .conditions import Conditions
 from .derived import digits
 from .intervals import half_width
+from .protocol import Protocol
 from .record import Placed, Run, Site
 
 CLASSES = {
@@ -65,9 +67,7 @@ def times(sites: Sequence[Site]) -> Table:
                     figure(f"{path}.ratio", one.ratio, lambda ratio: f"{digits(ratio)}×", spread),
                 ]
                 own.append(Row(cells))
-        if own:
-            own[-1] = own[-1]._replace(remark="; ".join([*site.problems, *site.warnings]))
-        rows += own
+        rows += _with_problems(site, own, "time", len(columns))
     caption = "Batch 1. A speed compares models of one target alone; machines are not compared with each other."
     return Table("places", "Times by target", caption, columns, rows)
 
@@ -76,15 +76,17 @@ def instructions(sites: Sequence[Site]) -> Table:
     """Instructions of an inference on each emulated processor, by class."""
     columns = [("", "processor", ""), ("", "model", ""), ("", "length", "pieces")]
     columns += [("instructions of an inference, in millions", title, "") for title in CLASSES.values()]
-    rows = []
+    rows: list[Row] = []
     for at, site in enumerate(sites):
+        counted: list[Row] = []
         for number, model in enumerate(site.models):
             for place, one in enumerate(model.instructions):
                 path = f"{root(site, at)}models[{number}].instructions[{place}]"
                 counts = [
                     figure(f"{path}.{name}", getattr(one, name), lambda count: digits(count / 1e6)) for name in CLASSES
                 ]
-                rows.append(Row([place_cell(site), Cell(model.name), Cell(str(one.length)), *counts]))
+                counted.append(Row([place_cell(site), Cell(model.name), Cell(str(one.length)), *counts]))
+        rows += _with_problems(site, counted, "instructions", len(columns))
     caption = (
         "Counted under emulation, on one thread: instructions are no time and no cycles. They compare two models on "
         "one processor."
@@ -94,18 +96,33 @@ def instructions(sites: Sequence[Site]) -> Table:
 
 def answers(sites: Sequence[Site]) -> Table:
     """What each model answers on each target, beside what is allowed."""
-    found = [(at, site, number, model) for at, site in enumerate(sites) for number, model in enumerate(site.models)]
-    metrics = list(dict.fromkeys(name for *_, model in found if model.outputs for name in model.outputs.scores))
+    answered = [model.outputs for site in sites for model in site.models if model.outputs]
+    metrics = list(dict.fromkeys(name for one in answered for name in one.scores))
     columns = [("", "target", ""), ("", "model", ""), ("golden examples", "largest error", "of the logits")]
     columns += [("golden examples", "allowed", ""), ("golden examples", "same answer", "%")]
     columns += [("dev rows", name, "× 100") for name in metrics]
-    rows = [
-        Row(_answers(site, model, metrics, f"{root(site, at)}models[{n}].outputs"))
-        for at, site, n, model in found
-        if model.outputs
-    ]
+    rows: list[Row] = []
+    for at, site in enumerate(sites):
+        path = f"{root(site, at)}models"
+        own = [Row(_answers(site, m, metrics, f"{path}[{n}].outputs")) for n, m in enumerate(site.models) if m.outputs]
+        rows += _with_problems(site, own, "answers", len(columns))
     caption = "Answers of the file on that target, against the PyTorch student's."
     return Table("answers", "The same answers elsewhere", caption, columns, rows)
+
+
+def _with_problems(site: Site, rows: list[Row], measures: str, width: int) -> list[Row]:
+    """A target's rows, in the table of what it measures with what failed there; a row for a target that has none."""
+    said = [*site.problems, *site.warnings, *site.notes, *_how(site)]
+    if not said or site.measures != measures:
+        return rows
+    own = rows or [Row([place_cell(site), *[Cell(DASH)] * (width - 1)])]
+    return [*own[:-1], own[-1]._replace(remark="; ".join(said))]
+
+
+def _how(site: Site) -> list[str]:
+    """How a target's times were taken, as far as the record says."""
+    plan = {name: site.protocol[name] for name in ("queries", "seconds", "sessions") if name in site.protocol}
+    return [said for said in (Protocol(**plan).said() if plan else "", Conditions(**site.conditions).said()) if said]
 
 
 def _answers(site: Site, model: Placed, metrics: Sequence[str], path: str) -> list[Cell]:

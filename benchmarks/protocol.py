@@ -28,6 +28,13 @@ class Protocol:
         """One session: nothing is known of the next."""
         return self.sessions == 1
 
+    def said(self) -> str:
+        """How much is timed, in words."""
+        if self.quick:
+            return f"quick: {self.queries} queries in one session, no intervals"
+        few = f" (the full protocol asks for {Protocol().queries:,})" if self.queries < Protocol().queries else ""
+        return f"{self.queries:,} queries{few} and {self.seconds:g} s at the least, in {self.sessions} sessions"
+
     @property
     def share(self) -> int:
         """Queries of a model in one session, rounded up."""

@@ -42,7 +42,8 @@ class Latency(Entry):
     mean_ms: float
     min_ms: float
     macs: int | None = None  # multiply-accumulates of one inference
-    floor_ms: float | None = None  # the least that they take on this machine, at its peak for this precision
+    weights: int | None = None  # bytes of the weights that its products read
+    floor_ms: float | None = None  # the least that both take on this machine: its peak for this precision, its memory
     p50_interval: tuple[float, float] | None = None  # 95 %, over sessions, whose common mood is one draw
     ratio: float | None = None  # reference time / this time, a median over rounds, interleaved in the same run
     ratio_interval: tuple[float, float] | None = None  # 95 %, over sessions
@@ -123,9 +124,10 @@ class Site(Entry):
     models: list[Placed] = []
     protocol: dict[str, Any] = {}  # of times: the least number of queries, seconds, sessions
     conditions: dict[str, Any] = {}  # how quiet this machine was, where it is the target
-    floor: dict[str, Any] = {}  # its peak in MACs a second ("fp32", "int8", by threads) and bandwidth in bytes a second
+    floor: dict[str, Any] = {}  # its peak in MACs a second ("fp32", "int8", by threads), bandwidths, cache in bytes
     warnings: list[str] = []  # why figures should be doubted
     problems: list[str] = []  # what failed, one line each
+    notes: list[str] = []  # what was not asked of a model, since it cannot: one line each
     place: str | None = Field(None, exclude=True)  # where it stands: "bench.json: targets[0]."; None: in the run
 
 

@@ -39,20 +39,17 @@ class Plan:
 
 def measure(target: Target, plan: Plan, moved: Progress = lambda what, done, of: None) -> Site:
     """Everything on one target. Words that are wrong raise `UsageError`; what fails there is among the problems."""
-    if plan.rows is not None:
-        outputs.check(plan.bundles, plan.rows)
-    if target.measures == "instructions" and (set(plan.lengths) == {OWN} or set(plan.threads) != {1}):
-        what = "instructions are counted at fixed lengths and on one thread"
-        raise UsageError(what, where=f"--target {target.word}", fix="such as --length 16,64 --threads 1")
+    check([target], plan)
     site = Site(target=target.word, measures=target.measures)
     try:
         with target.open() as host:
             moved(f"{target.word}: starting", 0, 1)
             machine = describe(host)
             kind = kind_of(machine["architecture"], machine["features"])
-            models = compare.contenders(plan.bundles, plan.lengths, plan.every, host, kind)
+            models = compare.contenders(plan.bundles, plan.lengths, plan.every, host, kind, _teller(site))
             models += [guests.seated(guest, plan.bundles[0], models) for guest in plan.guests]
             site = site.model_copy(update={"machine": machine, "reference": models[0].name})
+            site.notes.extend(compare.unrun(models, plan.lengths))
             costs: dict[str, Cost] = {}
             if site.measures == "time":
                 timed = compare.compare(models, plan.threads, plan.protocol, moved, _teller(site))
@@ -63,6 +60,16 @@ def measure(target: Target, plan: Plan, moved: Progress = lambda what, done, of:
     except AttarError as error:
         site.problems.append(f"{target.word}: {error.line()}")
     return site
+
+
+def check(targets: Sequence[Target], plan: Plan) -> None:
+    """Raises `UsageError` where the plan is not for one of the targets: before anything is measured on the first."""
+    if plan.rows is not None:
+        outputs.check(plan.bundles, plan.rows)
+    for target in targets:
+        if target.measures == "instructions" and (set(plan.lengths) == {OWN} or set(plan.threads) != {1}):
+            what = "instructions are counted at fixed lengths and on one thread"
+            raise UsageError(what, where=f"--target {target.word}", fix="such as --length 16,64 --threads 1")
 
 
 def describe(host: Host) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from . import machine
 from .derived import digits, megabytes
 from .intervals import half_width
 from .record import Check, Cost, Latency, Share
@@ -88,13 +89,11 @@ def comparison(found: Comparison, reference: str, sizes: Mapping[str, tuple[int,
             f"{kind} " + ", ".join(f"{rate / 1e9:.0f} ({n} thr.)" for n, rate in rates.items()) for kind, rates in peaks
         )
         yield f"[dim]this machine's best, in GMAC/s: {said}; it reads {found.floor.bandwidth / 1e9:.1f} GB/s[/]"
-        yield "[dim]floor: the share of that best which a model reaches, at its own precision[/]"
-    plan = found.protocol
-    if plan.quick:
-        yield f"[dim]quick: {plan.queries} queries in one session, no intervals[/]"
-    else:
-        said = f"{plan.queries:,} queries and {plan.seconds:g} s at the least, in {plan.sessions} sessions"
-        yield f"[dim]{said}; ± is half of the 95 % interval over sessions[/]"
+        yield "[dim]floor: the share of that best which a model reaches, at its own precision and with its weights[/]"
+    spread = "" if found.protocol.quick else "; ± is half of the 95 % interval over sessions"
+    yield f"[dim]{escape(machine.processor())}: {found.protocol.said()}{spread}[/]"
+    if said := found.conditions.said():
+        yield f"[dim]{said}[/]"
 
 
 def latencies(rows: Sequence[tuple[str, Latency]], reference: str) -> Iterator[Table]:

@@ -207,10 +207,13 @@ def bench(
         if folders and set(targets) - {"local"}:
             raise UsageError("--torch goes with the target local alone", where="attar bench")
         return _on_targets(bundles, length, threads, plan, all, targets, score, rows, folders, json, quiet)
-    models = compare.contenders(bundles, length, every=all)
-    queues = compare.waiting(bundles, models) if offline else ()
+    problems: list[str] = []
+    models = compare.contenders(bundles, length, every=all, failed=problems.append)
+    taking = list(dict.fromkeys(model.bundle for model in models if model.bundle))
+    queues = compare.waiting(taking, models) if offline else ()
     with terminal.progress(quiet or json) as moved:
         found = compare.compare(models, threads, plan, moved, lambda line: None, queues=queues, with_floor=floor)
+    found.problems[:0] = problems
     if json:
         print_json(compare.document(models, found))
     else:
@@ -218,6 +221,8 @@ def bench(
         terminal.show(*terminal.comparison(found, models[0].name, sizes))
     for problem in found.problems:
         fail(problem, FAILED)
+    for note in compare.unrun(models, length):
+        fail(note, 0)
     for warning in found.warnings():
         fail(f"a noisy run: {warning}", 0)
     return FAILED if found.problems else 0
@@ -243,6 +248,7 @@ def _on_targets(
     asked = targets.parse(words or ["local"])
     scored = outputs.rows_of(score, rows) if score else None
     plan = sites.Plan(bundles, length, threads, protocol, every, scored, guests.folders(folders, bundles[0]))
+    sites.check(asked, plan)
     found = []
     for target in asked:
         with terminal.progress(quiet or json) as moved:
@@ -252,6 +258,8 @@ def _on_targets(
             terminal.show(*target_tables.site(site))
         for problem in site.problems:
             fail(problem, FAILED)
+        for note in site.notes:
+            fail(f"{site.target}: {note}", 0)
         for warning in site.warnings:
             fail(f"a noisy run: {site.target}: {warning}", 0)
     if json:

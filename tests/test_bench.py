@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import scipy.stats
 from attar import files
@@ -198,7 +200,10 @@ def test_texts_that_a_static_file_cannot_read_are_left_out(bundle_folder: Path, 
     (copy / "manifest.json").write_text(json.dumps(words), "utf-8")
     static, free = compare.contenders([copy], every=True)
     assert static.queries is not None and free.queries is not None
-    assert 0 < len(static.queries[OWN]) < len(free.queries[OWN])
+    texts = [row.input_ids for row in compare.sequences(copy) if len(row.input_ids) < longest]
+    own = [[one["input_ids"][0].tolist() for one in model.queries[OWN]] for model in (static, free)]  # type: ignore[index]
+    assert own[1] == texts[:32]  # a round runs one text on every model
+    assert [row[: len(text)] for row, text in zip(own[0], texts, strict=False)] == texts[:32]
     short, whole = compare.waiting([copy], [static, free])
     assert len(short.sequences) < len(whole.sequences) and short.batches(1)
 
@@ -272,6 +277,31 @@ def test_bundles_get_short_names_that_differ(bundle_folder: Path, tmp_path: Path
         compare.contenders([bundle_folder], [64])
 
 
+def test_a_bundle_that_cannot_take_part_takes_no_other_along(bundle_folder: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(bundle_folder, tmp_path / "long"))
+    words = json.loads((other / "manifest.json").read_text("utf-8"))
+    words["tokenizer"]["max_length"] = 64
+    (other / "manifest.json").write_text(json.dumps(words), "utf-8")
+    problems: list[str] = []
+    models = compare.contenders([bundle_folder, other, tmp_path], [16, 64], failed=problems.append)
+    assert [model.name for model in models] == ["long/model.onnx"] and sorted(models[0].queries or {}) == [16, 64]
+    assert len(problems) == 2 and "reads no 64 pieces" in problems[0] and "manifest.json" in problems[1]
+    with pytest.raises(UsageError, match="reads no 64 pieces"):
+        compare.contenders([bundle_folder, other], [64])
+
+
+def test_a_static_file_of_another_length_is_told(bundle_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle_folder, tmp_path / "static"))
+    words = json.loads((copy / "manifest.json").read_text("utf-8"))
+    words["artefacts"][0]["length"] = 32
+    (copy / "manifest.json").write_text(json.dumps(words), "utf-8")
+    models = compare.contenders([copy], [8], every=True)
+    assert compare.unrun(models, [8]) == ["model.onnx reads 32 pieces and is not run at 8"]
+    assert list(compare.compare(models, [1], quick(2, 1)).costs) == ["model.ort"]
+    nothing = dataclasses.replace(models[1], queries={})
+    assert not nothing.able(8, {8: []})  # its own inputs are none: those of others are not its
+
+
 def test_a_file_of_two_runtimes_takes_part_once_or_under_two_names(bundle_folder: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle_folder, tmp_path / "two"))
     words = json.loads((copy / "manifest.json").read_text("utf-8"))
@@ -320,6 +350,17 @@ def test_the_machine_is_described_without_its_owner() -> None:
     assert getpass.getuser() not in words.split()
 
 
+def test_weights_that_no_cache_holds_are_read_from_memory(onnx_file: Path) -> None:
+    peak = floor.Floor(fp32={1: 1e9, 2: 2e9}, int8={1: 4e9}, bandwidth=1e9, bandwidths={1: 1e9, 2: 1.5e9}, cache=10**6)
+    assert peak.least_ms(10**6, "fp32", 1, weights=10**6) == pytest.approx(1.0)  # the cache holds them
+    assert peak.least_ms(10**6, "fp32", 1, weights=4 * 10**6) == pytest.approx(3.0)
+    assert peak.least_ms(10**6, "fp32", 2, weights=4 * 10**6) == pytest.approx(2.0)
+    unknown = peak.model_copy(update={"cache": None})
+    assert unknown.least_ms(10**6, "fp32", 1, weights=10**9) == pytest.approx(1.0)
+    products = [w for w in onnx.load(onnx_file).graph.initializer if len(w.dims) == 2 and "embeddings" not in w.name]
+    assert macs.weights(onnx_file) == sum(4 * math.prod(w.dims) for w in products)
+
+
 def test_a_floor_is_the_work_at_the_peak(bundle_folder: Path, tmp_path: Path) -> None:
     models = compare.contenders([bundle_folder], [OWN, 8])
     queues = compare.waiting([bundle_folder], models)
@@ -329,7 +370,8 @@ def test_a_floor_is_the_work_at_the_peak(bundle_folder: Path, tmp_path: Path) ->
     for one in found.costs[models[0].name].latencies:
         length = one.length or round(one.pieces or 0)
         assert one.macs == sum(macs.count(models[0].path, length).values())
-        assert one.floor_ms == pytest.approx(1e3 * one.macs / found.floor.fp32[1])
+        assert one.floor_ms == pytest.approx(1e3 * one.macs / found.floor.fp32[1])  # the cache holds the weights
+        assert one.weights == macs.weights(models[0].path)
     assert compare.document(models, found)["floor"]["fp32"][1] == found.floor.fp32[1]
     files.write_json(tmp_path / "bench.json", compare.document(models, found))
     (site,) = measured.sites(tmp_path / "bench.json")

@@ -106,6 +106,9 @@ def test_bench_goes_on_without_a_model_that_fails(bundle_folder: Path, tmp_path:
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert [model["name"] for model in found["models"]] == ["tiny/model.onnx"]
+    words = ["--target", "local", "--target", "arm:cortex-a53", "--threads", "1,2", "--length", 8, "--json"]
+    assert run("bench", bundle_folder, *words) == 2  # before anything is timed
+    assert "on one thread" in capsys.readouterr().err
     assert (
         len(found["problems"]) == 1 and found["protocol"]["quick"] and shown.err.startswith("attar: bad/model.onnx: ")
     )

@@ -74,6 +74,20 @@ def test_instructions_and_times_stand_apart() -> None:
     assert "went away" in found["places"].rows[-1].remark
     assert texts(found["answers"]) == [["arm:cortex-a53", "m.onnx", "0.5", "0.25", "75", "81.25"]]
     assert found["answers"].rows[0].cells[2].mark == "bad"
+    lost = Site(target="ssh://far", measures="time", problems=["ssh://far: no answer"])
+    counted_none = Site(target="arm:cortex-a76", measures="instructions", problems=["m.onnx: no such element"])
+    by_key = {table.key: table for table in places.tables([SITES[0], lost, counted_none])}
+    assert [row.remark for row in by_key["places"].rows] == ["ssh://far: no answer"]
+    assert [row.remark for row in by_key["instructions"].rows] == ["", "m.onnx: no such element"]
+    quiet = SITES[1].model_copy(
+        update={
+            "protocol": {"queries": 128, "seconds": 10.0, "sessions": 8},
+            "conditions": {"others": 0.02, "drift": 1.013},
+        }
+    )
+    said = places.times([quiet]).rows[-1].remark
+    assert "128 queries (the full protocol asks for 1,024)" in said
+    assert "kept 0.02 cores busy, the processor's pace changed by 1.3%" in said
     assert [table.key for table in places.tables(SITES[:1])] == ["instructions", "answers"]
     assert places.tables([]) == []
 
