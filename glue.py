@@ -3,6 +3,7 @@
 - Each task is a run of its own below one folder. Finished stages are reused, and a killed table goes on where it was.
 - A task whose files are not there is skipped by name. One that fails is a row that says why; the others still run.
 - The scores are of the dev files, because GLUE keeps the labels of its test files. MNLI's two files count as one task.
+  Where a recipe has no dev file, its dev rows are held out of the training file, and the table says so.
 - A task's score is the mean of its metrics, and the average is over the tasks that have one: a table of four tasks is
   no GLUE score, so it says how many of the nine it holds.
 """
@@ -32,6 +33,7 @@ from .tasks.data import NAMES
 Finished = Callable[[str, float, bool], None]
 FILE = "glue.json"
 MODELS = ("teacher", "student")
+HELD_OUT = "*"
 
 
 class Task(NamedTuple):
@@ -65,6 +67,7 @@ class Line:
     reason: str = ""  # why it was skipped or failed
     run: str = ""  # the folder
     seconds: float = 0.0  # of the stages up to now, reused ones too
+    held_out: bool = False  # its dev rows are of the training file
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -112,7 +115,10 @@ def run(
 
     Raises `AttarError` where no task has its data, and for a full disk.
     """
-    lines = [Line(task.recipe, task.name, run=str(out / task.recipe)) for task in TASKS]
+    lines = [
+        Line(task.recipe, task.name, run=str(out / task.recipe), held_out=not recipes[task.recipe].task.files("dev"))
+        for task in TASKS
+    ]
     table = Table(until, lines)
     for line in lines:
         if lost := missing(recipes[line.task]):
@@ -185,13 +191,15 @@ def show(table: Table, out: Path) -> Iterator[rich.Table | str]:
         if line.status != "done" and not line.scores:
             found[0] = line.status
         style = {"skipped": "dim", "failed": "red"}.get(line.status)
-        made.add_row(task.name, "/".join(name for name, _, _ in task.metrics), *found, style=style)
+        made.add_row(f"{task.name}{HELD_OUT if line.held_out else ''}", "/".join(name for name, _, _ in task.metrics), *found, style=style)
     made.add_section()
     means = [table.average.get(model, {}) for model in MODELS]
     made.add_row("average", "", *(_points([mean["score"]]) if mean else "–" for mean in means), style="bold")
     counts = [f"{mean['tasks']} of {table.of}" if mean else "–" for mean in means]
     made.add_row("over tasks", "", *counts)
     yield made
+    if any(line.held_out and line.scores for line in table.tasks):
+        yield f"[dim]{HELD_OUT} dev rows held out of the training file, not GLUE's own[/]"
     for line in table.tasks:
         if line.status == "skipped":
             yield f"[dim]skipped {line.name}: {escape(line.reason)}[/]"

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
+from .. import debian, training
 from ..files import file_digest, value_digest
 from ..recipe import expand
 from ..tasks import data, lama, triples
-from ..teachers import knowledge
+from ..teachers import knowledge, probing
 from .measures import Job, Material, some, timed
 from .record import Result
 from .sheet import Facts, Links, Triples
@@ -32,9 +35,10 @@ def score_facts(job: Job) -> Iterator[Result]:
     if entry.candidates == "shared":
         words = lama.shared_words([other.encoder(entry.max_length).tokenizer for other in job.others])
     with timed() as clock:
+        model = _headed(job) if entry.head else subject.masked
         probes = lama.read(job.content["facts"], job.content["relations"], encoder, words)
         probes = replace(probes, rows=some(probes.rows, entry.limit, job.seed))
-        found = knowledge.probe(subject.masked, probes, encoder.pad_id, moved=job.moved)
+        found = knowledge.probe(model, probes, encoder.pad_id, moved=job.moved)
     skipped = [f"{count:,} facts not asked: {reason}" for reason, count in probes.skipped.items()]
     yield Result(
         model=subject.name,
@@ -44,6 +48,16 @@ def score_facts(job: Job) -> Iterator[Result]:
         remarks=skipped,
         seconds=clock.seconds,
     )
+
+
+def _headed(job: Job) -> PreTrainedModel:
+    """The model with a new head over its frozen encoder; heads are kept in the user's cache."""
+    cache = debian.home("ATTAR_HEADS", "heads")
+    cache.mkdir(parents=True, exist_ok=True)
+    source = probing.trained_head(
+        job.subject.source, job.entry.head, cache, job.seed, lambda what, done, remark: job.moved(done)
+    )
+    return knowledge.masked_lm(source)[0].to(training.device()).eval()
 
 
 def read_links(entry: Links, seed: int) -> Material:

@@ -79,7 +79,7 @@ def _on_sheet(
     places = [f"{where}: {title(entry)}" for entry in entries]
     for entry, place in zip(entries, places, strict=True):
         for model in models:
-            _able(MEASURES[entry.kind], model, place)
+            _able(MEASURES[entry.kind], model, place, made=bool(getattr(entry, "head", None)))
     materials = []
     for entry, place in zip(entries, places, strict=True):
         progress("reading", 0.0, title(entry))
@@ -146,14 +146,14 @@ def _entry(
     )
 
 
-def _able(measure: Measure, model: Subject, place: str) -> None:
-    """Refuse a model of the wrong kind, naming the entry of the sheet."""
+def _able(measure: Measure, model: Subject, place: str, *, made: bool = False) -> None:
+    """Refuse a model of the wrong kind, naming the entry of the sheet; with `made` the masked-LM head will be made."""
     wanted = checkpoint.DECODERS if measure.family == "decoder" else checkpoint.ENCODERS
     if model.family not in wanted:
         what = f"{model.name} is {_kind(model.family)}, and this score asks {_article(measure.family)}"
         raise UsageError(what, where=place, fix=f"one of {', '.join(wanted)}, or take the score out")
-    if measure.head and not _named(place, lambda model: model.has_head, model):
-        fix = "score the model that was pre-trained, or take the score out"
+    if measure.head and not made and not _named(place, lambda model: model.has_head, model):
+        fix = "score the model that was pre-trained, or give the score a `head`"
         raise UsageError(f"{model.name} has no masked-LM head", where=place, fix=fix)
 
 

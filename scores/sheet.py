@@ -97,7 +97,7 @@ class Prompted(Score):
 
 
 class Facts(Score):
-    """Facts asked as sentences with a mask (LAMA, arXiv 1909.01066); for encoders with a masked-LM head."""
+    """Facts asked as sentences with a mask (LAMA, arXiv 1909.01066); for encoders with a masked-LM head, or `head`."""
 
     kind: Literal["facts"]
     facts: str = Field(description="JSONL with `predicate_id`, `sub_label`, `obj_label`")
@@ -106,6 +106,11 @@ class Facts(Score):
         "vocabulary", description="pieces that are ranked: all, or the words that every scored model has"
     )
     max_length: int = Field(128, ge=8, le=512, description="pieces a sentence is cut to")
+    head: recipe.MaskedText | None = Field(
+        None,
+        description="text from which *each* model gets a new masked-LM head over its frozen encoder, as `knowledge` of "
+        "a recipe has it: so a student without one can be asked what its teacher is",
+    )
 
 
 class Triples(Part):

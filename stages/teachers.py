@@ -83,7 +83,7 @@ def _teach(context: Context, folder: Path) -> dict[str, Any]:
 
 
 PRETRAIN = Stage(
-    "pretrain", PRETRAINED, 1, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
+    "pretrain", PRETRAINED, 2, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
 )
 KNOWLEDGE = Stage(
     "knowledge", FUSED, 1, (), _knowledge_inputs, _knowledge, wanted=lambda spec: spec.knowledge is not None

@@ -88,7 +88,9 @@ def facts(
     return found
 
 
-def trained_head(folder: Path, text: recipe.MaskedText, cache: Path, seed: int, progress: training.Progress) -> Path:
+def trained_head(
+    folder: Path | str, text: recipe.MaskedText, cache: Path, seed: int, progress: training.Progress
+) -> Path:
     """A folder with the model's encoder and a masked-LM head trained over it; made once."""
     key = value_digest(
         {
@@ -105,7 +107,7 @@ def trained_head(folder: Path, text: recipe.MaskedText, cache: Path, seed: int, 
 
 
 def _train(
-    source: Path, text: recipe.MaskedText, seed: int, folder: Path, progress: training.Progress
+    source: Path | str, text: recipe.MaskedText, seed: int, folder: Path, progress: training.Progress
 ) -> dict[str, Any]:
     """Train a new head over the encoder of `source` alone, and save both as a stock folder."""
     work = folder / "checkpoints"

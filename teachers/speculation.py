@@ -43,12 +43,15 @@ def check(lm: Causal, draft: Causal) -> None:
 def speculate(lm: Causal, draft: Causal, ids: list[int], *, max_new: int = 64, lookahead: int = 5) -> Speculation:
     """The model's greedy continuation of `ids`, with a draft that looks at most `lookahead` pieces ahead."""
     check(lm, draft)
-    room = min(lm.positions, draft.positions)
-    if not 0 < max_new < room:
-        raise AttarError(f"{max_new} new pieces, and both models hold {room}", fix=f"ask for 1 to {room - 1}")
-    ids = ids[-(room - max_new) :]
+    if not 0 < max_new < lm.positions:
+        what = f"{max_new} new pieces, and the model holds {lm.positions}"
+        raise AttarError(what, fix=f"ask for 1 to {lm.positions - 1}")
+    ids = ids[-(lm.positions - max_new) :]  # what the model alone would read: a shorter prompt has another text
     if not ids:
         raise AttarError("an empty prompt, and no end-of-text piece to begin with")
+    if len(ids) + max_new > draft.positions:
+        what = f"{len(ids)} pieces of prompt and {max_new} new ones, and the draft holds {draft.positions}"
+        raise AttarError(what, fix="take a shorter prompt, fewer new pieces, or no draft")
     helper = draft.model.generation_config
     helper.num_assistant_tokens = lookahead
     helper.num_assistant_tokens_schedule = "constant"

@@ -163,6 +163,15 @@ def test_next_sentence_rows() -> None:
     assert where == set(range(6))
 
 
+def test_the_length_of_a_row_does_not_tell_its_label() -> None:
+    """One span in ten is short, and a text from elsewhere beside it must be as short."""
+    rng, many = np.random.default_rng(3), corpus(documents=12, sentences=40)
+    spans = [Span(*s) for s in segments.spans(many, 40, np.random.default_rng(1), least=2, short=0.5).tolist()]
+    rows = [next_sentence.row(many, span, PIECES, 43, rng) for _ in range(20) for span in spans]
+    short = [row.pair_label for row in rows if len(row.features.input_ids) < 30]
+    assert len(short) > 200 and within(short.count(next_sentence.NEXT), len(short), 0.5)
+
+
 def test_a_true_next_text_continues_the_first_without_a_gap() -> None:
     rng = np.random.default_rng(4)
     for span in pair_spans(13):

@@ -344,6 +344,20 @@ def test_what_an_encoder_knows(here: Path, bert: Path) -> None:
     assert [results(one, name)[0].rows for name in ("facts", "links")] == [1, 1]
 
 
+def test_a_student_without_a_head_is_asked_through_a_new_one(
+    here: Path, bert: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTAR_HEADS", str(tmp_path / "heads"))
+    head = {"corpus": {"paths": ["$HERE/text.txt"]}, "max_length": 16, "head": {"epochs": 1, "batch_size": 2}}
+    asked, where = sheet.load(here / "known.yaml", [f"scores.0.head={json.dumps(head)}"])
+    both = results(run.run([str(bert), str(teacher)], asked, where), "facts")
+    assert [one.rows for one in both] == [2, 2]
+    kept = sorted(path.name for path in (tmp_path / "heads").glob("head-*/model.safetensors"))
+    assert kept or sorted((tmp_path / "heads").rglob("model.safetensors"))
+    again = results(run.run([str(bert), str(teacher)], asked, where), "facts")
+    assert [one.metrics for one in again] == [one.metrics for one in both]
+
+
 def test_a_model_of_the_wrong_kind_is_one_line(
     here: Path, gpts: list[Path], bert: Path, teacher: Path, capsys: Capture
 ) -> None:
@@ -398,7 +412,7 @@ def test_what_cannot_be_scored_is_one_line(here: Path, tmp_path: Path, gpts: lis
     (tmp_path / "stages").mkdir()
     small = str(here / "small.yaml")
     for words, said in (
-        ([str(gpts[0]), "zzz.yaml"], "no such score sheet; known: decoding, knowledge, language, links"),
+        ([str(gpts[0]), "zzz.yaml"], "no such score sheet; known: decoding, fusion, knowledge, language, links"),
         ([str(gpts[0]), "langauge"], "did you mean 'language'?"),
         ([small], "name a model and a sheet"),
         ([str(here), small], "no config.json"),
@@ -491,7 +505,7 @@ def test_ready_sheets_load_and_open_with_their_command(path: Path) -> None:
     asked, where = sheet.load(Path(path.stem), [])
     assert (asked.name, where) == (path.stem, str(path))
     assert re.match(
-        rf"# ATTAR_DATA=FOLDER attar score \w+( DRAFT)? recipes/scores/{path.name} --out", path.read_text("utf-8")
+        rf"# ATTAR_DATA=FOLDER attar score [\w/]+( [\w/]+)* recipes/scores/{path.name} --out", path.read_text("utf-8")
     )
 
 

@@ -56,7 +56,12 @@ def test_what_cannot_work_together_is_refused(pair: tuple[causal.Causal, causal.
     other = causal.load(str(tiny_gpt(tmp_path / "other", "gpt2", vocab_size=300)))
     with pytest.raises(UsageError, match="another vocabulary"):
         speculation.speculate(lm, other, [1], max_new=3)
-    with pytest.raises(AttarError, match="both models hold"):
+    with pytest.raises(AttarError, match="the model holds"):
         speculation.speculate(lm, draft, [1], max_new=lm.positions)
+    short = causal.load(str(tiny_gpt(tmp_path / "short", "gpt2", positions=8)))
+    ids = (lm.pieces(SENTENCES[0]) * 4)[:12]
+    with pytest.raises(AttarError, match="12 pieces of prompt and 4 new ones, and the draft holds 8"):
+        speculation.speculate(lm, short, ids, max_new=4)
+    assert speculation.speculate(lm, short, ids[:4], max_new=4).ids == greedy(lm, ids[:4], 4)
     with pytest.raises(AttarError, match="an empty prompt"):
         speculation.speculate(lm, draft, [], max_new=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -280,3 +281,15 @@ def test_published_korean_vocabulary_is_cased(tmp_path: Path) -> None:
     assert "[UNK]" not in tokens and "".join(tokens).replace("##", "") == KOREAN[0].replace(" ", "")
     with pytest.raises(AttarError, match="32,200 pieces"):
         vocabulary_files.check(tmp_path / "out", BertConfig(vocab_size=30_522))
+
+
+def test_an_encoder_whose_tokenizer_outgrows_its_embedding_is_one_line(teacher: Path, tmp_path: Path) -> None:
+    from attar.teachers import heads
+
+    other = Path(shutil.copytree(teacher, tmp_path / "other"))
+    tokenizer = vocabulary_files.load(other)
+    tokenizer.add_tokens([f"added{number}" for number in range(9)])
+    tokenizer.save(str(other / "tokenizer.json"))
+    with pytest.raises(AttarError, match=r"pieces and the checkpoint's embedding \d+ rows"):
+        heads.load("sequence", other)
+    assert heads.load("sequence", teacher)

@@ -25,7 +25,7 @@ from ...tasks import batching
 from ...tasks import task as tasks
 from ...tasks.encoding import Features, collate
 from ...tasks.task import Answers, Batch, Task
-from .. import checkpoint
+from .. import checkpoint, vocabulary_files
 from . import choice, embedding, pooling, sequence, span, tokens
 
 Inputs = dict[str, Tensor]
@@ -60,6 +60,7 @@ def load(head: tasks.Head, source: Path | str) -> PreTrainedModel:
         head = "sequence"  # transformers has no multiple-choice head for them
     one = HEADS[head]
     model, _ = checkpoint.read(one.stock, source, families=one.families, new=one.unread)
+    vocabulary_files.require_own(source, model.config)
     if head == "embedding":
         setattr(model.config, pooling.FIELD, pooling.read(source) or pooling.of(model))
     return model
@@ -78,7 +79,7 @@ def create(task: Task, source: Path | str, attention_dropout: float | None = Non
     if task.head == "sequence":
         options["problem_type"] = "single_label_classification" if task.labels else "regression"
     names = task.labels or [f"LABEL_{number}" for number in range(task.outputs)]
-    return checkpoint.load(
+    model = checkpoint.load(
         HEADS[task.head].stock,
         source,
         families=HEADS[task.head].families,
@@ -87,6 +88,8 @@ def create(task: Task, source: Path | str, attention_dropout: float | None = Non
         attention_dropout=attention_dropout,
         **options,
     )
+    vocabulary_files.require_own(source, model.config)
+    return model
 
 
 def feed(model: PreTrainedModel, head: tasks.Head, arrays: dict[str, Any]) -> Tensor:

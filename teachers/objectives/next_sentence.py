@@ -4,6 +4,8 @@
   (label 0), half of the time text from elsewhere (label 1); the state of [CLS] is judged; the two losses are added.
 - The span of a row is split after a random sentence; what follows the split is the true second text, and a false one
   begins at a random sentence of another document, as long as the room that the first leaves.
+- Both kinds are as long: a false text has whole sentences until it reaches what the true one was to reach, so that a
+  row's length, short for one in ten, tells nothing.
 - Unlike BERT's code, a span always has two sentences or more, so that even chance is even, and what a false row leaves
   of its span waits for the next epoch's split instead of beginning the next row.
 """
@@ -29,13 +31,13 @@ NEXT, RANDOM = 0, 1
 
 def row(documents: Documents, span: Span, pieces: Pieces, max_length: int, rng: np.random.Generator) -> Row:
     """A row of at most `max_length` pieces from a span of two sentences or more."""
-    room = max_length - 3
     split = int(rng.integers(span.start + 1, span.stop))
-    first = segments.text(documents, Span(span.start, split))
+    first, second = (segments.text(documents, Span(*ends)) for ends in ((span.start, split), (split, span.stop)))
+    room, label = max_length - 3, NEXT
     if rng.random() < 0.5:
-        label, second = NEXT, segments.text(documents, Span(split, span.stop))
-    else:
-        label, second = RANDOM, elsewhere(documents, span.start, max(1, room - len(first)), rng)
+        # The span ended with the sentence that reached its aim, which lies anywhere in it.
+        aim = len(second) - int(rng.integers(int(documents.lengths([span.stop - 1])[0])))
+        label, second = RANDOM, elsewhere(documents, span.start, max(1, min(aim, room - len(first))), rng)
     return segments.pair(*segments.truncate(first, second, room, rng), label, pieces)
 
 
