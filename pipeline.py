@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import recipe, stages
 from .context import Context, Progress
-from .errors import UsageError
+from .errors import AttarError, UsageError
 from .files import locked, value_digest, write_text
 from .recipe import SMALLER, Recipe
 from .slots import Slot, obtain
@@ -60,7 +61,7 @@ def run(
             for stage in stages.of(spec):
                 _perform(context, stage)
                 if stage.name == "teach" and not searched:
-                    _affordable(context)
+                    affordable(spec, out / "teacher" / "tokenizer.json", any(step.trim for step in spec.compress))
                 if together and stage is together[-1]:
                     context.processes.leave()
                 if stage.name == until:
@@ -130,17 +131,37 @@ def _prepare(context: Context) -> None:
     write_text(context.out / "recipe.yaml", recipe.dump(context.recipe))
 
 
-def _affordable(context: Context) -> None:
-    """A limit under the vocabulary's own bytes is a slip, such as kB for MB: tell it before a student is trained."""
-    spec, tokenizer = context.recipe, context.out / "teacher" / "tokenizer.json"
+def affordable(spec: Recipe, tokenizer: Path, trims: bool) -> None:
+    """A limit under the vocabulary's own bytes is a slip, such as kB for MB: tell it before a student is trained.
+
+    Where a student `trims` its vocabulary, it is judged by the smallest that can be left of the file `tokenizer`.
+    Raises `UsageError` for such a limit.
+    """
     limit, taken = spec.budget.max_size, tokenizer.stat().st_size
-    trims = any(step.trim for step in spec.compress)
-    if limit is not None and limit < taken and not trims:
-        raise UsageError(
-            f"the limit is {limit / 1e6:.3g} MB, and the tokenizer alone takes {taken / 1e6:.3g} MB",
-            where="budget.max_size",
-            fix="allow more, or add a step `trim` to `compress`",
-        )
+    if limit is None or limit >= taken:
+        return
+    what, fix = "the tokenizer alone takes", "allow more, or add a step `trim` to `compress`"
+    if trims:
+        what, fix = "the smallest tokenizer that `trim` can leave takes", "allow more: no student is so small"
+        taken = _least(tokenizer)
+    if limit < taken:
+        where = "budget.max_size"
+        raise UsageError(f"the limit is {limit / 1e6:.3g} MB, and {what} {taken / 1e6:.3g} MB", where=where, fix=fix)
+
+
+def _least(tokenizer: Path) -> int:
+    """Bytes of the tokenizer with the pieces that every trimming keeps; 0 where it cannot be trimmed."""
+    from .compress import trimming
+    from .tasks.encoding import Features
+
+    nothing = Features(input_ids=[0], token_type_ids=[0])
+    with tempfile.TemporaryDirectory() as space:
+        try:
+            least = trimming.choose(recipe.Trim(coverage=1e-9), tokenizer, [nothing], 1)
+        except AttarError:
+            return 0  # the step itself says what is wrong
+        trimming.save(least, tokenizer.parent, Path(space))
+        return (Path(space) / tokenizer.name).stat().st_size
 
 
 def _settle(spec: Recipe) -> None:

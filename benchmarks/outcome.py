@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from rich.table import Table
 
 from ..export import bundle as bundles
 from ..export import manifest
-from . import front, study_tables
+from ..recipe import Budget, Search
+from . import assembly, front, study_tables
 from .derived import digits, latency_at, setting_of
-from .record import Latency, Model, Run
+from .record import Latency, Limit, Model, Run, Trial
 from .study_record import StudyRecord
 from .terminal import table
-from .verdict import headline
+from .verdict import LIMIT_NAMES, amount, headline
 
 SHORT = 200  # characters of a context that a command line bears
 
@@ -51,7 +52,7 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
             yield f"[yellow]rejected[/] {escape(model.name)}: {escape(model.reason)}"
     if found.search:
         yield _tried(found)
-        yield from (f"[yellow]{escape(line)}[/]" for line in found.search.advice)
+    yield from (f"[yellow]{escape(line)}[/]" for line in _advice(found))
     report = folder / ("run.json" if language else "report.html")
     yield f"report   {escape(str(report))}\nbundle   {escape(str(folder / 'bundle'))}"
     for note in found.notes:
@@ -62,15 +63,49 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
 def _tried(found: Run) -> Table:
     """The front of a search, and why it ended."""
     assert found.search is not None
-    metric = found.task["metric"]
-    rows = table("trial", "student", ">MB", ">p50", f">dev {metric}", title="the front of the students tried")
+    rows = tried(found.search.trials, found.task["metric"], found.search.winner)
     rows.caption = f"{found.search.ended}; scores of a short distillation"
-    for trial in sorted(front.front(found.search.trials, metric), key=lambda one: front.costs(one, metric) or ()):
+    return rows
+
+
+def tried(trials: Sequence[Trial], metric: str, winner: int | None = None) -> Table:
+    """The front of the trials, the smallest file first, as it stands while a search goes on too."""
+    rows = table("trial", "student", ">MB", ">p50", f">dev {metric}", title="the front of the students tried")
+    for trial in sorted(front.front(trials, metric), key=lambda one: front.costs(one, metric) or ()):
         bytes_, ms, lack = front.costs(trial, metric) or (0.0, 0.0, 0.0)
-        mark = " ✓" if trial.number == found.search.winner else ""
+        mark = " ✓" if trial.number == winner else ""
         name = escape(front.described(trial))
         rows.add_row(f"{trial.number}{mark}", name, digits(bytes_ / 1e6), front.milliseconds(ms), f"{-100 * lack:.2f}")
     return rows
+
+
+def _advice(found: Run) -> Iterator[str]:
+    """What would meet the limits that a run missed: what its search found, or a file of its own, and a search."""
+    missed = [limit for limit in found.limits if not limit.met]
+    if found.search or not missed:
+        yield from found.search.advice if found.search else ()
+        return
+    for limit in missed:
+        yield from _meets(found, limit)
+    if found.recipe["student"]["kind"] != "distilgpt":  # the students of a search's own space are encoders
+        trials = Search.model_fields["trials"].default
+        yield f"`--trials {trials}` looks for a student within the limits"
+
+
+def _meets(found: Run, limit: Limit) -> Iterator[str]:
+    """The smallest of the run's other files that meets a limit which its choice missed, and what that one misses."""
+    budget, name = Budget.model_validate(found.recipe["budget"]), LIMIT_NAMES[limit.name]
+    longest = found.recipe["task"]["max_length"]
+    for model in sorted(found.models, key=lambda one: one.bytes or 0):
+        whole = model.length is None or model.length >= longest
+        if (model.role, model.of, model.status, whole) != ("artefact", "student", "ok", True):
+            continue
+        own = assembly.limits(budget, model, found.models, found.task["metric"])
+        here = next(one for one in own if one.name == limit.name)
+        if here.met and here.value is not None:
+            others = " and ".join(front.over(one) for one in own if not one.met)
+            yield f"{name}: {model.name} has {amount(here, here.value)}" + (f", but misses {others}" if others else "")
+            return
 
 
 def stage(results: dict[str, dict[str, Any]], name: str, folder: Path) -> Iterator[Table | str]:

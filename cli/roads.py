@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BUDGET_MISSED, FAILED, UsageError
 from ..recipe import SMALLER, Recipe
 from .common import Flag, Out, Settings, app, fail, need_training_libraries, print_json, resumable
+
+if TYPE_CHECKING:  # a command loads only what it does
+    from ..benchmarks.record import Trial
 
 
 @app.command
@@ -103,12 +106,23 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
         if spec.search and until == "bundle":
             from .. import search
 
-            context = search.run(spec, folder, progress=moved, finished=finished, command=command)
+            grown = _front(quiet or not first)
+            context = search.run(spec, folder, progress=moved, finished=finished, grown=grown, command=command)
         else:
             context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
     if not first:
         raise SystemExit(0)  # it helped, and the first process shows what was made
     return folder, context.results
+
+
+def _front(quiet: bool) -> Callable[[Sequence[Trial], str], None]:
+    """Prints the front of a search's trials on stderr, above the bar of its progress."""
+    from rich.console import Console
+
+    from ..benchmarks import outcome
+
+    console = Console(stderr=True, quiet=quiet)
+    return lambda trials, metric: console.print(outcome.tried(trials, metric))
 
 
 def _show_stage(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from .compression import Step, check_quantize
+from .compression import Healing, Step, check_quantize
 from .export import Export
 from .knowledge import Knowledge
 from .models import Distil, Student, Teacher
@@ -29,6 +29,8 @@ class Measure(Part):
 
 
 SMALLER = "student"  # the last stage that makes the student, whatever it is called
+LEAST_BYTES, LEAST_MS = 100, 1e-3  # no model file is so small, and no runtime so quick
+WHOLE_SCORE = 100  # points
 
 
 class Budget(Part):
@@ -42,6 +44,29 @@ class Budget(Part):
         None, description="bytes of memory that loading the model file and its first answer take"
     )
     max_drop: float | None = Field(None, ge=0, description="points of the primary metric under the teacher")
+
+    @field_validator("max_size", "max_memory")
+    @classmethod
+    def _holds(cls, value: float | None) -> float | None:
+        """A number without its unit is one of bytes."""
+        if value is not None and value < LEAST_BYTES:
+            raise ValueError(f"{value:g} bytes hold no model; give the unit too, such as {value:g}MB")
+        return value
+
+    @field_validator("max_latency")
+    @classmethod
+    def _lasts(cls, value: float | None) -> float | None:
+        if value is not None and value < LEAST_MS:
+            raise ValueError(f"nothing answers in {value:g} ms; a number without a unit is of milliseconds")
+        return value
+
+    @field_validator("max_drop")
+    @classmethod
+    def _loses(cls, value: float | None) -> float | None:
+        """A limit that everything meets is none, and would make the smallest student the best."""
+        if value is not None and value >= WHOLE_SCORE:
+            raise ValueError(f"{value:g} points under the teacher is any score at all; one point is 0.01 of a score")
+        return value
 
 
 class Recipe(Part):
@@ -132,12 +157,18 @@ class Recipe(Part):
             object.__setattr__(self, "export", self.export.model_copy(update={"tolerance": 5.0} | known))
         if gpt and self.pretrain and self.pretrain.objective != "causal":
             raise ValueError("a distilgpt student needs a GPT teacher: set pretrain.objective: causal")
-        inside = self.distil.intermediate
-        if gpt and not self.language and inside and inside.epochs and (inside.attention or inside.relations):
-            raise ValueError(
-                "attention scores and relations teach encoders alone: set both to 0 in distil.intermediate"
-            )
+        for place, phases in self._learning:
+            inside = phases.intermediate
+            if gpt and not self.language and inside and inside.epochs and (inside.attention or inside.relations):
+                what = "attention scores and relations teach encoders alone"
+                raise ValueError(f"{what}: set both to 0 in {place}.intermediate")
         return self
+
+    @property
+    def _learning(self) -> list[tuple[str, Distil | Healing]]:
+        """Every part in which a student learns from its teacher, with its place."""
+        heals = [(f"compress.{number}.heal", step.heal) for number, step in enumerate(self.compress, 1)]
+        return [("distil", self.distil), *((place, heal) for place, heal in heals if heal)]
 
     @property
     def language(self) -> bool:
@@ -169,18 +200,19 @@ class Recipe(Part):
     @model_validator(mode="after")
     def _embeds(self) -> Recipe:
         """An embedding has neither labels to learn from nor a head of its own."""
-        prediction = self.distil.prediction
         if self.task.kind != "embedding":
-            if prediction.similarity or prediction.contrastive:
-                raise ValueError("distil.prediction.similarity and contrastive need `kind: embedding`")
+            for place, phases in self._learning:
+                if phases.prediction.similarity or phases.prediction.contrastive:
+                    raise ValueError(f"{place}.prediction.similarity and contrastive need `kind: embedding`")
             return self
         if self.teacher.finetune:
             raise ValueError(
                 "an embedding teacher is taken as it is: set teacher.finetune: false; `kind: regression` fine-tunes "
                 "one that reads both texts of a pair"
             )
-        if prediction.hard:
-            raise ValueError("distil.prediction.hard needs labels, and an embedding learns from texts alone")
+        for place, phases in self._learning:
+            if phases.prediction.hard:
+                raise ValueError(f"{place}.prediction.hard needs labels, and an embedding learns from texts alone")
         return self
 
     @model_validator(mode="after")

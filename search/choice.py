@@ -85,8 +85,8 @@ class Judge:
         """By which factor the worst limit of cost is missed, 0 where all are met; unmeasured is as bad as can be."""
         return max((_factor(one) for one in self.missed(file)), default=0.0)
 
-    def winner(self, trials: Sequence[Trial]) -> Trial | None:
-        """The trial whose student is to be trained in full."""
+    def ranked(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials whose students can be trained in full, the best first."""
         able = [one for one in trials if one.models and one.status != "impossible"]
 
         def rank(trial: Trial) -> tuple[float, ...]:
@@ -97,7 +97,7 @@ class Judge:
                 return 0.5, 0.0
             return 0.0, -min(self.excess(one) for one in trial.models)
 
-        return max(able, key=rank, default=None)
+        return sorted(able, key=rank, reverse=True)
 
 
 def _factor(limit: Limit) -> float:

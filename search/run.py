@@ -5,6 +5,7 @@
 - Everything stands in a journal in the run's folder: a search that was stopped goes on after its last trial, and the
   trial that ran goes on from its checkpoint.
 - The winner is trained in full by the ordinary stages, and is the run: the budget is judged by what was measured of it.
+  Where no file of it passes its checks, the next in rank takes its place: a search ends with a bundle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,13 +33,18 @@ from ..export.runtimes import DISTRIBUTIONS
 from ..files import locked, value_digest, write_bytes
 from ..processes import launched
 from ..recipe import Recipe
+from . import full
 from .choice import Judge, advice
+from .curve import Report
+from .full import Finished
 from .space import Space
 from .trial import Bench, costs, scores
 
 FOLDER = "search"
 REPEATS = 8  # proposals of what was tried already, after which one is drawn that was not
 RECORD = "attar"  # the trial's attribute with its record
+
+Grown = Callable[[Sequence[Trial], str], None]  # trials so far, the metric of their scores
 
 
 class StoppedError(Exception):
@@ -50,12 +56,17 @@ def run(
     out: Path,
     *,
     progress: Progress = lambda what, done, remark: None,
-    finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None,
+    finished: Finished = lambda name, seconds, reused: None,
+    grown: Grown = lambda trials, metric: None,
     command: str = "",
 ) -> Context:
     """Try students until the recipe's search ends, then run the best one's recipe; `run.json` tells of all of them.
 
-    Errors: a budget without limits, a space without a student that can be built.
+    Where no file of the best passes, the next one is trained in full. `grown` is told of the trials so far where the
+    front of them is another.
+
+    Errors: a budget without limits, one that no student meets, a space without a student that can be built; what the
+    last student failed by where none gives a bundle.
     """
     assert spec.search is not None
     if launched().count > 1:
@@ -65,6 +76,7 @@ def run(
         raise UsageError("a search needs a limit to meet", where="budget", fix=fix)
     space = Space(spec)
     start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command, searched=True)
+    pipeline.affordable(spec, out / "teacher" / "tokenizer.json", space.trims)
     teacher = assembly.rows(spec, start.results, out)[0]
     judge = Judge(spec.budget, teacher, start.task.metric, spec.task.max_length)
     folder = out / FOLDER
@@ -72,26 +84,35 @@ def run(
     with locked(folder):
         bench = Bench(folder / "trial", out.resolve().parent, spec.search, start.task.metric, progress)
         looking = _Search(space, judge, bench, folder, start.keys["teach"])
-        found = looking.run(finished)
-        winner = judge.winner(found.trials)
-        if winner is None:
+        found = looking.run(finished, grown)
+        if not judge.ranked(found.trials):
             reason = next((one.reason for one in found.trials), "")
             raise AttarError(f"none of the {len(found.trials)} students can be built: {reason}", where="search.space")
         shutil.rmtree(bench.folder, ignore_errors=True)
-    chosen = space.candidate(looking.picks(winner))
-    try:
-        return pipeline.run(chosen, out, progress=progress, finished=finished, command=command, searched=True)
-    finally:  # where no file of it passed, too
-        if (out / "run.json").is_file():
-            _tell(out, judge, found, winner)
+
+    failures = full.Failures(looking.study)
+
+    def train(trial: Trial) -> Context:
+        chosen = space.candidate(looking.picks(trial))
+        try:
+            return pipeline.run(chosen, out, progress=progress, finished=finished, command=command, searched=True)
+        except AttarError as error:
+            failures.add(trial, error, out)
+            raise
+        finally:  # where no file of it passed, too
+            if (out / "run.json").is_file():
+                _tell(out, judge, found, trial, failures)
+
+    return full.first(judge.ranked(found.trials), failures, train, finished)
 
 
-def _tell(out: Path, judge: Judge, found: Search, winner: Trial) -> None:
-    """Write into the run's record what was tried."""
+def _tell(out: Path, judge: Judge, found: Search, winner: Trial, failures: full.Failures) -> None:
+    """Write into the run's record what was tried, and which students gave no bundle."""
     run_record = record.load(out)
     missed = [limit for limit in run_record.limits if not limit.met]
     tried = found.model_copy(update={"winner": winner.number, "advice": advice(missed, judge, found.trials)})
-    run_record = run_record.model_copy(update={"search": tried})
+    notes = [*run_record.notes, *failures.notes(winner)]
+    run_record = run_record.model_copy(update={"search": tried, "notes": notes})
     record.save(run_record, out / "run.json")
     report.write(run_record, out)
 
@@ -135,11 +156,12 @@ class _Search:
     def _ended_trials(self) -> list[FrozenTrial]:
         return [one for one in self.study.get_trials(deepcopy=False) if RECORD in one.user_attrs]
 
-    def run(self, finished: Callable[[str, float, bool], None]) -> Search:
+    def run(self, finished: Finished, grown: Grown = lambda trials, metric: None) -> Search:
         """Make trials until there is a reason to end; gives all of them."""
         self._resume()
         for one in self.trials:
             finished(self._line(one), one.seconds, True)
+        best = self._shown([], grown)
         while not (ended := self._ended()):
             trial, picks = self._propose()
             made = self._try(trial, picks)
@@ -149,6 +171,7 @@ class _Search:
             else:
                 self.study.tell(trial, state=TrialState.PRUNED)
             finished(self._line(made), made.seconds, False)
+            best = self._shown(best, grown)
         return Search(trials=self.trials, candidates=self.space.count, ended=ended)
 
     def _resume(self) -> None:
@@ -216,6 +239,13 @@ class _Search:
         made.seconds = time.monotonic() - started
         return made
 
+    def _shown(self, before: list[int], grown: Grown) -> list[int]:
+        """Tell `grown` of a front that is another than before; gives the numbers on it."""
+        best = [one.number for one in front.front(self.trials, self.bench.metric)]
+        if best != before:
+            grown(self.trials, self.bench.metric)
+        return best
+
     def _line(self, trial: Trial) -> str:
         """A trial in a line, with how many files no other beats so far."""
         return front.line(trial, self.trials, self.bench.metric)
@@ -227,15 +257,12 @@ def _whole_lines(journal: Path) -> None:
         write_bytes(journal, text[: text.rfind(b"\n") + 1])
 
 
-def _watch(trial: optuna.Trial) -> Callable[[float], None]:
+def _watch(trial: optuna.Trial) -> Report:
     """Tell optuna every dev score of a trial, and end it where optuna says so."""
-    step = 0
 
-    def watch(score: float) -> None:
-        nonlocal step
-        trial.report(score, step)
-        step += 1
+    def report(place: int, score: float) -> None:
+        trial.report(score, place)
         if trial.should_prune():
             raise StoppedError(f"its dev score of {100 * score:.2f} is under the median of the trials before")
 
-    return watch
+    return report

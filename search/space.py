@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -20,7 +21,7 @@ from ..errors import UsageError
 from ..recipe import Optimization, Recipe, changes
 
 Picks = Mapping[str, int]  # choice -> the place of its value
-LOOKED = 1000  # candidates, until one is a recipe
+LOOKED = 1000  # candidates at most, to learn what the space holds
 
 
 class Space:
@@ -69,6 +70,15 @@ class Space:
             found[name] = said[place] + (f" ({place + 1})" if said.count(said[place]) > 1 else "")
         return found
 
+    @property
+    def trims(self) -> bool:
+        """Whether a candidate trims its vocabulary; of more than were looked at, one might."""
+        for number, picks in enumerate(self.every()):
+            with contextlib.suppress(UsageError):
+                if number >= LOOKED or any(step.trim for step in self.candidate(picks).compress):
+                    return True
+        return False
+
     @cached_property
     def _values(self) -> dict[str, Any]:
         values: dict[str, Any] = yaml.safe_load(recipe.dump(self.spec))
@@ -116,17 +126,12 @@ def shortened(spec: Recipe, plan: recipe.Search) -> Recipe:
     learnt = {name: less(getattr(spec.distil, name)) for name in ("intermediate", "prediction")}
     rows = min((one for one in (spec.distil.limit, plan.rows) if one), default=None)
     distil = spec.distil.model_copy(update={**learnt, "general": None, "augment": None, "limit": rows})
-    steps = [
-        step.model_copy(
-            update={
-                "heal": step.heal
-                and step.heal.model_copy(
-                    update={name: less(getattr(step.heal, name)) for name in ("intermediate", "prediction")}
-                )
-            }
-        )
-        for step in spec.compress
-    ]
+
+    def healed(heal: recipe.Healing | None) -> recipe.Healing | None:
+        phases = {name: less(getattr(heal, name)) for name in ("intermediate", "prediction")} if heal else {}
+        return heal and heal.model_copy(update={**phases, "augment": False})  # no stage makes copies
+
+    steps = [step.model_copy(update={"heal": healed(step.heal)}) for step in spec.compress]
     return spec.model_copy(update={"distil": distil, "compress": steps, "export": _lean(spec)})
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,10 @@ from ..export import proof
 from ..export.bundle import installed
 from ..recipe import SMALLER, Recipe
 from . import space
+from .curve import Curve, Report
 
 ARTEFACTS = "artefacts"
+SHORT = "short"  # the folder of the short distillations
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,20 @@ def _cost(model: Model, times: list[Latency], queries: latency.Queries, spec: Re
     return cost.measure(context.out / str(model.file), model.runtime, arrays).model_copy(update={"latencies": times})
 
 
-def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], watch: Callable[[float], None]) -> list[Model]:
+def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], report: Report) -> list[Model]:
     """The same files after a short distillation, with their dev scores; one that was rejected says why.
 
-    `watch` is told every dev score on the way, and may end the trial by an error of its own.
+    `report` is told every dev score on the way, and may end the trial by an error of its own.
     """
-    with training.watched(lambda phase, found: watch(found[bench.metric])):
-        context = _run(space.shortened(spec, bench.plan), bench, "short")
+    short = space.shortened(spec, bench.plan)
+    curve = Curve(short, bench.folder / SHORT, bench.metric, report)
+
+    def moved(what: str, done: float, remark: str) -> None:
+        curve.moved(what, done)
+        bench.progress(what, done, remark)
+
+    with training.watched(lambda phase, found: curve.scored(phase, found[bench.metric])):
+        context = _run(short, replace(bench, progress=moved), SHORT, curve.finished)
     cards, student = _files(context), "student"
     found = proof.prove(
         context.recipe,
@@ -106,9 +115,15 @@ def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], watch: Callable[
     return [one.model_copy(update=known[one.name]) for one in proved if one.name in known]
 
 
-def _run(spec: Recipe, bench: Bench, name: str) -> Context:
+def _run(spec: Recipe, bench: Bench, name: str, finished: Callable[[str], None] = lambda stage: None) -> Context:
     return pipeline.run(
-        spec, bench.folder / name, until=SMALLER, progress=bench.progress, beside=[bench.beside], searched=True
+        spec,
+        bench.folder / name,
+        until=SMALLER,
+        progress=bench.progress,
+        finished=lambda stage, seconds, reused: finished(stage),
+        beside=[bench.beside],
+        searched=True,
     )
 
 

@@ -69,6 +69,7 @@ def pretrain(
     if not processes.first:
         return {}
     objective.to("cpu")
+    shapes.own_dropout(objective.model.config)  # few rows of a task are seen many times, plain text is seen once
     objective.save(folder)
     return {
         "training": [curve("pretrain", spec.objective, len(train), state)],

@@ -136,6 +136,11 @@ def _check(sizes: Shape, name: str) -> None:
     if sizes.groups is not None and sizes.groups > sizes.layers:
         raise UsageError(f"{sizes.groups} groups are more than {sizes.layers} layers", where=name, fix="set groups")
 
+DROPOUTS = (
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob", "resid_pdrop", "embd_pdrop",
+    "attn_pdrop",
+)  # fmt: skip
+
 
 def config(
     sizes: Shape,
@@ -169,6 +174,14 @@ def config(
         **ids,
         **extra,
     )
+
+
+def own_dropout(config: PretrainedConfig) -> None:
+    """Let a configuration have its family's own dropout, whatever it was built with."""
+    own = type(config)()
+    for name in DROPOUTS:
+        if hasattr(config, name):
+            setattr(config, name, getattr(own, name))
 
 
 def _decoder(

@@ -72,6 +72,8 @@ def test_each_objective_learns_and_leaves_a_stock_folder(
     name = "lm" if objective == "causal" else "mlm"
     assert last["scores"][name] < 0.85 * first["scores"][name]
     model = AutoModel.from_pretrained(tmp_path)
+    dropout = getattr(model.config, "resid_pdrop", getattr(model.config, "hidden_dropout_prob", None))
+    assert dropout == (0.0 if shape == "albert-mini" else 0.1)  # the family's own: 0 was of the pre-training
     words = AutoTokenizer.from_pretrained(tmp_path)
     assert model(**words("warm soup", return_tensors="pt")).last_hidden_state.shape[-1] == 32
     assert model.config.vocab_size == len(words) == found["vocabulary"]

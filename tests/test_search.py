@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from attar import recipe, search
-from attar.benchmarks import assembly, front, record
-from attar.benchmarks.record import Latency, Model, Trial
-from attar.errors import UsageError
+from attar import pipeline, recipe, search
+from attar.benchmarks import assembly, front, outcome, record
+from attar.benchmarks.record import Check, Latency, Model, Trial
+from attar.cli import main
+from attar.context import Progress
+from attar.errors import AttarError, DiskFullError, UsageError
+from attar.export import proof
 from attar.recipe import Budget, Recipe
 from attar.recipe_file import parse
+from attar.search import full
 from attar.search.choice import Judge, advice
 from attar.search.run import _Search as Looking
 from attar.search.space import Space, label, shortened, untrained
-from attar.search.trial import Bench
+from attar.search.trial import Bench, scores
 from conftest import LABELS, SENTENCES, tiny_teacher
-from helpers import silent, written
+from helpers import Stop, silent, stop_at, written
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage
@@ -107,6 +113,92 @@ def test_a_whole_search_is_not_made_again(home: Path, found: record.Run) -> None
     assert again is not None and found.search is not None and again.trials == found.search.trials
 
 
+def test_where_no_file_of_the_best_passes_the_next_is_trained_in_full(
+    home: Path, found: record.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found.search is not None
+    out = tmp_path / "runs" / "searched"
+    shutil.copytree(home / "runs" / "searched", out)
+    (out / "stages" / "verify.json").unlink()
+    size = next(one.parameters for one in found.models if one.role == "student")
+    sized, reason = proof.sized, "a weight is there twice"
+
+    def refused(model: Model, *words: Any) -> Check:
+        ours = model.parameters == size
+        return Check(name=model.name, passed=False, detail=reason) if ours else sized(model, *words)
+
+    monkeypatch.setattr(proof, "sized", refused)
+    said: list[str] = []
+    search.run(spec(home), out, finished=lambda name, seconds, reused: said.append(name))
+    run = record.load(out)
+    assert run.search is not None and run.search.winner not in (None, found.search.winner)
+    assert (out / "bundle" / "manifest.json").is_file()
+    assert any(f"trial {found.search.winner} " in note and reason in note for note in run.notes)
+    assert any(f"trial {found.search.winner} in full" in line and reason in line for line in said)
+    made: list[bool] = []
+    search.run(spec(home), out, finished=lambda name, seconds, reused: made.append(reused))
+    assert all(made)  # the one that failed is not trained again
+    assert record.load(out).notes == run.notes
+
+
+def test_where_all_fail_the_last_error_is_told_and_a_full_disk_at_once() -> None:
+    tried, asked = [made(number, 1, 1, 0.8) for number in (1, 2)], list[int]()
+    study = optuna.create_study()
+
+    def train(error: AttarError) -> Callable[[Trial], Any]:
+        def fail(trial: Trial) -> Any:
+            asked.append(trial.number)
+            full.Failures(study).add(trial, error, Path("nowhere"))
+            raise error
+
+        return fail
+
+    for error, numbers in ((DiskFullError(), [1]), (UsageError("a slip"), [1]), (AttarError("no file"), [1, 2])):
+        with pytest.raises(type(error)):
+            full.first(tried, full.Failures(study), train(error), lambda name, seconds, reused: None)
+        assert asked == numbers
+        asked.clear()
+    assert full.Failures(study).notes(tried[1]) == ["trial 1 gave no bundle when it was trained in full: no file"]
+    with pytest.raises(AttarError):  # where all failed before they are asked again
+        full.first(tried, full.Failures(study), train(AttarError("no file")), lambda name, seconds, reused: None)
+    assert asked == [1, 2]
+
+
+def test_the_front_is_shown_while_it_grows(home: Path, found: record.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert found.search is not None
+    path, shown = written(home / "searched.yaml", recipe.dump(spec(home))), list[int]()
+    search.run(spec(home), home / "runs" / "searched", grown=lambda trials, metric: shown.append(len(trials)))
+    assert shown == [3]  # once for what was tried before
+    for words, told in (([], True), (["--quiet"], False), (["--json"], False)):
+        assert main(["compress", str(path), "--out", str(home / "runs" / "searched"), *words]) == 0
+        assert ("the front of the students tried" in capsys.readouterr().err) == told
+
+
+def test_a_run_that_misses_a_limit_says_what_would_meet_it(home: Path, found: record.Run) -> None:
+    sizes = {one.name: one.bytes or 0 for one in found.models}
+    small = sizes["model-int8.onnx"]
+    scored = {"model-int8.onnx": 0.5, "model.onnx": 0.9, "teacher": 0.9}
+    models = [
+        one.model_copy(update={"scores": {"dev": {"accuracy": scored.get(one.name, 0.9)}}}) for one in found.models
+    ]
+    budget = Budget(max_size=small, max_drop=1)
+    chosen = next(one for one in models if one.name == "model-int8.onnx")
+    run = found.model_copy(
+        update={
+            "search": None,
+            "models": models,
+            "recipe": found.recipe | {"budget": budget.model_dump()},
+            "limits": assembly.limits(budget, chosen, models, "accuracy"),
+            "choice": chosen.name,
+        }
+    )
+    shown = [str(part) for part in outcome.run(run, home / "runs" / "searched")]
+    assert any("drop: model.onnx has 0.0 points, but misses size" in line for line in shown)
+    assert any("`--trials 20`" in line for line in shown)
+    met = run.model_copy(update={"limits": []})
+    assert not any("--trials" in str(part) for part in outcome.run(met, home / "runs" / "searched"))
+
+
 def test_the_run_says_what_it_is_and_can_be_made_without_a_search(home: Path, found: record.Run) -> None:
     assert found.recipe["search"] is None
     parse(found.recipe | {"search": None})
@@ -124,6 +216,59 @@ def test_what_cannot_fit_is_not_trained_and_the_least_is_told(home: Path) -> Non
     chosen = next(one for one in run.models if one.name == run.choice)
     assert chosen.bytes == least  # it ends with the nearest
     assert not run.limits[0].met and any(f"{least / 1e6:.2g}" in line for line in run.search.advice)
+
+
+def test_a_student_that_heals_on_changed_copies_is_tried_without_them(home: Path, found: record.Run) -> None:
+    steps = [[{"trim": {"coverage": 0.6}, "heal": {"augment": True, "prediction": PHASE}}]]
+    shapes = {"shape": SPACE["shape"][:1], "compress": steps}
+    distil = {"augment": {"model": str(home / "teacher")}, "intermediate": None, "prediction": PHASE}
+    whole = spec(home, distil=distil, search=SEARCH | {"trials": 1, "space": shapes})
+    judge, folder = Judge(whole.budget, found.models[0], "accuracy"), home / "copies"
+    folder.mkdir()
+    (trial,) = (
+        Looking(Space(whole), judge, bench_of(home, whole), folder).run(lambda name, seconds, reused: None).trials
+    )
+    assert trial.status == "trained", trial.reason
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"), [({}, "smallest tokenizer that `trim`"), ({"compress": [[]]}, "allow more, or add")]
+)
+def test_a_limit_that_no_trimming_reaches_costs_no_trial(
+    home: Path, found: record.Run, parts: dict[str, Any], words: str
+) -> None:
+    assert found.search is not None  # whose teacher is taken
+    whole = spec(home, budget={"max_size": "3kB"}, search=SEARCH | {"space": SPACE | parts})
+    with pytest.raises(UsageError, match=words):
+        search.run(whole, home / "runs" / "hopeless")
+    assert not (home / "runs" / "hopeless" / "search").exists()
+    plain = spec(home, budget={"max_size": "3kB"}, search=None, compress=[{"trim": {}}] if not parts else [])
+    with pytest.raises(UsageError, match=words):
+        pipeline.run(plain, home / "runs" / "hopeless")
+    assert not (home / "runs" / "hopeless" / "student").exists()
+
+
+def test_scores_have_the_same_places_however_a_trial_was_made(home: Path, found: record.Run, tmp_path: Path) -> None:
+    heal = {"heal": {"prediction": PHASE}}
+    cuts = [{"prune": {"ffn": 0.5, "steps": 2}, **heal}]
+    asked = {"search": SEARCH | {"epochs": 2}, "student": {"kind": "tinybert", "layers": 1}}
+    whole = spec(home, compress=cuts, **asked)
+
+    def places(of: Recipe, name: str, progress: Progress = silent) -> list[tuple[int, float]]:
+        told: list[tuple[int, float]] = []
+        assert of.search is not None and found.search is not None
+        bench = Bench(tmp_path / name, home / "runs", of.search, "accuracy", progress)
+        scores(of, bench, [], lambda place, score: told.append((place, score)))
+        return told
+
+    known = places(whole, "whole")
+    assert [place for place, _ in known] == [0, 1, 10_000, 10_001, 20_000, 20_001]
+    with pytest.raises(Stop):  # in the second epoch of the second cut: four batches an epoch, two epochs of each
+        places(whole, "cut", stop_at("prediction", 8 + 8 + 6))
+    assert places(whole, "cut") == known
+    other = places(spec(home, compress=[{"trim": {"coverage": 0.6}, **heal}], **asked), "whole")
+    assert other[:2] == known[:2]  # of a stage that is reused
+    assert [place for place, _ in other[2:]] == [10_000, 10_001]
 
 
 class Cut(Exception):
@@ -273,8 +418,7 @@ TEACHER = Model.model_validate(
 def test_the_winner_is_what_the_budget_asks_for(budget: dict[str, float], winner: int) -> None:
     judge = Judge(Budget.model_validate(budget), TEACHER, "accuracy")
     tried = [made(1, 1, 1, 0.80), made(2, 2, 2, 0.85), made(3, 4, 4, 0.895), made(4, 9, 9, None)]
-    found = judge.winner(tried)
-    assert found is not None and found.number == winner
+    assert judge.ranked(tried)[0].number == winner
 
 
 def test_a_student_is_judged_by_the_file_that_will_be_the_default() -> None:
@@ -318,8 +462,7 @@ def test_a_journal_that_was_cut_off_in_a_line_is_read(home: Path, tmp_path: Path
 def test_where_nothing_fits_the_nearest_wins_and_the_advice_names_it() -> None:
     judge = Judge(Budget(max_size=1e6, max_latency=1), TEACHER, "accuracy")
     tried = [made(1, 2, 1.5, None), made(2, 1.5, 4, None)]
-    found = judge.winner(tried)
-    assert found is not None and found.number == 1  # twice the bytes is less than four times the time
+    assert judge.ranked(tried)[0].number == 1  # twice the bytes is less than four times the time
     table = [TEACHER, *tried[0].models]
     missed = [one for one in assembly.limits(judge.budget, tried[0].models[0], table, "accuracy") if not one.met]
     said = advice(missed, judge, tried)
