@@ -191,7 +191,8 @@ def show(table: Table, out: Path) -> Iterator[rich.Table | str]:
         if line.status != "done" and not line.scores:
             found[0] = line.status
         style = {"skipped": "dim", "failed": "red"}.get(line.status)
-        made.add_row(f"{task.name}{HELD_OUT if line.held_out else ''}", "/".join(name for name, _, _ in task.metrics), *found, style=style)
+        name = f"{task.name}{HELD_OUT if line.held_out else ''}"
+        made.add_row(name, "/".join(metric for metric, _, _ in task.metrics), *found, style=style)
     made.add_section()
     means = [table.average.get(model, {}) for model in MODELS]
     made.add_row("average", "", *(_points([mean["score"]]) if mean else "–" for mean in means), style="bold")

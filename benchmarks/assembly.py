@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..export.manifest import HEADS
 from ..recipe import Budget, Recipe
 from . import machine, road
-from .inspection import shares
+from .inspection import reads_all, shares
 from .record import Check, Cost, Limit, Model, Run, Stage, Training
 
 Results = dict[str, dict[str, Any]]
@@ -130,6 +131,7 @@ def assemble(
     measure = results.get("measure", {})
     curves = [one for found in results.values() for one in found.get("training", [])]
     shown = [model for model in table if model.role != "artefact" or model is choice]
+    whole = reads_all(HEADS.get(task["kind"]))
     return Run(
         attar=__version__,
         name=spec.name,
@@ -144,7 +146,7 @@ def assemble(
         training=[Training.model_validate(one) for one in curves],
         models=table,
         road=road.milestones(spec, results),
-        shares={model.name: shares(out / str(model.file)) for model in shown},
+        shares={model.name: shares(out / str(model.file), whole=whole) for model in shown},
         layers=measure.get("layers", {}).get(choice.name) if choice else None,
         layer_times=measure.get("layer_times", {}),
         checks=[Check.model_validate(one) for one in results.get("verify", {}).get("checks", [])],
@@ -170,6 +172,8 @@ def _notes(spec: Recipe, task: dict[str, Any], results: Results) -> list[str]:
     inferences = results.get("export", {}).get("inferences", 1.0)
     if inferences > 1:
         notes.append(f"latencies are of one inference; an answer takes {inferences:.3g} of them, the mean over dev")
+    if not spec.task.files("dev") and not spec.task.builtin:
+        notes.append(f"the {task['rows']['dev']:,} dev rows were held out of the training rows")
     if spec.task.limit:
         notes.append(f"trained on {spec.task.limit} training rows (task.limit)")
     return notes

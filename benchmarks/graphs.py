@@ -5,6 +5,7 @@
 - `.ort` and `.tflite` are flatbuffers; their classes come with onnxruntime and ai-edge-litert.
 - `.safetensors` opens with a JSON header that names every tensor; it has no operators.
 - A constant that several operators or tensors share is counted once.
+- What flows in and out is read of `.onnx` and `.tflite`: whether the file is for one length, and answers each piece.
 """
 
 from __future__ import annotations
@@ -28,7 +29,17 @@ WIDTHS = {1: 4.0, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4,
 # ONNX messages: field name -> (number, kind); a kind is a scalar or one of these messages, `*` means repeated
 MESSAGES = {
     "Model": {"graph": (7, "Graph")},
-    "Graph": {"node": (1, "*Node"), "initializer": (5, "*Tensor")},
+    "Graph": {
+        "node": (1, "*Node"),
+        "initializer": (5, "*Tensor"),
+        "input": (11, "*Value"),
+        "output": (12, "*Value"),
+    },
+    "Value": {"type": (2, "Type")},
+    "Type": {"tensor_type": (1, "TensorType")},
+    "TensorType": {"shape": (2, "Shape")},
+    "Shape": {"dim": (1, "*Dim")},
+    "Dim": {"dim_value": (1, "int64")},
     "Node": {
         "input": (1, "*string"),
         "output": (2, "*string"),
@@ -71,6 +82,18 @@ class Graph:
 
     constants: list[Constant]
     nodes: list[Node]
+    inputs: tuple[tuple[int, ...], ...] = ()  # their shapes; a size that may vary is 0
+    outputs: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def length(self) -> int | None:
+        """Pieces of a text where the file is for one length, from its first input, (batch, length)."""
+        return (self.inputs[0][1] or None) if self.inputs and len(self.inputs[0]) == 2 else None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it answers each piece: its first output is (batch, length, outputs)."""
+        return bool(self.outputs) and len(self.outputs[0]) == 3
 
 
 def read(path: Path) -> Graph:
@@ -134,7 +157,11 @@ def _onnx(data: bytes) -> Graph:
             values = [attribute.t for attribute in node.attribute if attribute.HasField("t")]
             constants += [_constant(node.output[0], t.dims, t.data_type) for t in values]
     nodes = [Node(n.op_type, n.name, tuple(n.input), tuple(n.output)) for n in model.graph.node]
-    return Graph(constants, nodes)
+    inputs, outputs = (
+        tuple(tuple(size.dim_value for size in one.type.tensor_type.shape.dim) for one in values)
+        for values in (model.graph.input, model.graph.output)
+    )
+    return Graph(constants, nodes, inputs, outputs)
 
 
 def _ort(data: bytes) -> Graph:
@@ -191,7 +218,12 @@ def _tflite(data: bytes) -> Graph:
             outputs = tuple(names[i] for i in _each(operator.OutputsLength(), operator.Outputs))
             label = operators[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
             nodes.append(Node(label, "", inputs, outputs))
-    return Graph(list(constants.values()), nodes)
+    whole = model.Subgraphs(0)
+    flowing = (
+        tuple(tuple(int(size) for size in whole.Tensors(int(index)).ShapeAsNumpy()) for index in indices)
+        for indices in (whole.InputsAsNumpy(), whole.OutputsAsNumpy())
+    )
+    return Graph(list(constants.values()), nodes, *flowing)
 
 
 def _safetensors(data: bytes) -> Graph:

@@ -2,7 +2,7 @@
 
 - It reads a Hugging Face folder, an `.onnx`, `.ort` or `.tflite` file, a bundle, or a run folder.
 - Scales and zero points count as bytes of the weight they belong to, and not as parameters.
-- MACs are of one text of the length asked for; weights alone, with no operators, have none.
+- MACs are of one text of the length asked for, a static file's of its own; weights alone, with no operators, have none.
 - What the file holds beside its constants (the graph, names, padding) is a row of its own, so the rows add up
   to the file.
 """
@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from ..export import manifest as manifests
 from ..files import inside, read_json
-from . import graphs, macs, record
+from . import compare, graphs, macs, record
 from .parts import OTHER, SCALES, Place, Resolver
 from .record import Share
 
 LENGTH = 64  # pieces of the text whose MACs are counted
+PACKED = {"MatMulNBits": 1, "GatherBlockQuantized": 0}  # the input that has two weights in a byte
 
 
 class Held(NamedTuple):
@@ -54,7 +55,7 @@ def inspect(path: Path, length: int = LENGTH) -> Inspection:
     if (path / manifests.NAME).is_file():
         return _bundle(path, length)
     if (path / "run.json").is_file():
-        return _run(path)
+        return _run(path, length)
     if (path / "config.json").is_file():
         return _folder(path)
     fix = "name a Hugging Face folder, a bundle, a run folder, or a file ending in " + ", ".join(graphs.READERS)
@@ -64,7 +65,8 @@ def inspect(path: Path, length: int = LENGTH) -> Inspection:
 def shares(path: Path, length: int = LENGTH, whole: bool = False) -> list[Share]:
     """The parts of a model file, or of a folder's `.safetensors` files, largest first.
 
-    Their bytes add up to those of the file or files. MACs are of `length` pieces (`macs.count`).
+    Their bytes add up to those of the file or files. MACs are of `length` pieces, or of the file's own length where it
+    has one; `whole` says that the head reads all pieces (`macs.count`), which most files say themselves.
     """
     files = _weights(path) if path.is_dir() else [path]
     parameters: dict[str, int] = defaultdict(int)
@@ -73,7 +75,7 @@ def shares(path: Path, length: int = LENGTH, whole: bool = False) -> list[Share]
         for place, own in held(file).items():
             parameters[place.part] += own.parameters
             sizes[place.part] += own.bytes
-    work = {} if path.is_dir() or path.suffix == ".safetensors" else macs.count(path, length, whole=whole)
+    work = _work(path, length, whole)
     found = [
         Share(part=part, parameters=parameters[part], bytes=size, macs=work.get(part, 0) if work else None)
         for part, size in sizes.items()
@@ -81,16 +83,30 @@ def shares(path: Path, length: int = LENGTH, whole: bool = False) -> list[Share]
     return sorted((share for share in found if share.bytes), key=lambda share: -share.bytes)
 
 
+def reads_all(head: str | None) -> bool:
+    """Whether a head reads all pieces of a text."""
+    return head in (*compare.WHOLE, "lm")
+
+
+def _work(path: Path, length: int, whole: bool) -> dict[str, int]:
+    """MACs by part; none of weights alone."""
+    if path.is_dir() or path.suffix == ".safetensors":
+        return {}
+    graph = graphs.read(path)
+    return macs.count(path, graph.length or length, whole=whole or graph.whole)
+
+
 def held(file: Path) -> dict[Place, Held]:
     """What each place of a model file holds; the bytes add up to the file's."""
     graph = graphs.read(file)
     resolve = Resolver(graph)
-    packed = {node.inputs[1] for node in graph.nodes if node.op == "MatMulNBits"}  # two weights in a byte
+    packed = {node.inputs[PACKED[node.op]] for node in graph.nodes if node.op in PACKED}
     found: dict[Place, Held] = defaultdict(lambda: Held(0, 0))
     for constant in graph.constants:
         place = resolve(constant)
         weights = place.part != OTHER and not SCALES.search(constant.name)
-        count = constant.elements * (2 if constant.name in packed else 1) if weights else 0
+        halves = constant.name in packed and constant.bytes == constant.elements
+        count = constant.elements * (2 if halves else 1) if weights else 0
         found[place] = Held(found[place].parameters + count, found[place].bytes + constant.bytes)
     rest = Place("header" if file.suffix == ".safetensors" else "graph and names")
     found[rest] = Held(0, max(0, file.stat().st_size - sum(own.bytes for own in found.values())))
@@ -122,19 +138,23 @@ def _bundle(path: Path, length: int) -> Inspection:
         "default": manifest.default,
         "bytes of all files": f"{sum(card.bytes for card in manifest.files.values()):,}",
     }
-    whole = manifest.task.head in ("tokens", "span", "lm")
-    models = {
-        artefact.file: shares(inside(path, artefact.file), artefact.length or length, whole)
-        for artefact in manifest.artefacts
-    }
+    whole = reads_all(manifest.task.head)
+    models = {artefact.file: shares(inside(path, artefact.file), length, whole) for artefact in manifest.artefacts}
     return Inspection("bundle", facts, models)
 
 
-def _run(path: Path) -> Inspection:
+def _run(path: Path, length: int) -> Inspection:
+    """What its record says; of files that are still there the MACs are counted anew."""
     run = record.load(path)
+    whole = reads_all(manifests.HEADS.get(run.task["kind"]))
     facts = {"name": run.name, "created": run.created, "choice": run.choice or "none"}
     for model in run.models:
         size = f"{model.bytes:,} bytes" if model.bytes else "size unknown"
         state = "" if model.status == "ok" else f", rejected: {model.reason}"
         facts[model.name] = f"{model.precision}, {model.runtime}, {size}{state}"
-    return Inspection("run", facts, dict(run.shares))
+    files = {model.name: inside(path, model.file) for model in run.models if model.file}
+    models = {
+        name: shares(files[name], length, whole) if name in files and files[name].is_file() else found
+        for name, found in run.shares.items()
+    }
+    return Inspection("run", facts, models)

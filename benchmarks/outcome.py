@@ -101,8 +101,8 @@ def _meets(found: Run, limit: Limit) -> Iterator[str]:
         if (model.role, model.of, model.status, whole) != ("artefact", "student", "ok", True):
             continue
         own = assembly.limits(budget, model, found.models, found.task["metric"])
-        here = next(one for one in own if one.name == limit.name)
-        if here.met and here.value is not None:
+        here = next((one for one in own if one.name == limit.name), None)
+        if here and here.met and here.value is not None:
             others = " and ".join(front.over(one) for one in own if not one.met)
             yield f"{name}: {model.name} has {amount(here, here.value)}" + (f", but misses {others}" if others else "")
             return

@@ -20,7 +20,7 @@ PARTS = {  # the first pattern that is found in a name decides
     "attention": r"attention|attn|[qkv]_lin|out_lin|sa_layer_norm",
 }
 LAYER = re.compile(r"(?:^|[./_])(?:layers?|h|block)[./_](\d+)(?=[./_]|$)")
-SCALES = re.compile(r"_(scales?|zero_points?|zp)$")
+SCALES = re.compile(r"_(scales?|zeros?|zero_points?|zp)$")
 IN_LAYERS = ("attention", "feed-forward")
 OTHER = "other constants"
 HOPS = 6  # int8 matrix product, cast, two multiplications, addition: further away a name says nothing

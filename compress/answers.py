@@ -69,7 +69,7 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
         batch = pair.train.batch(rows, pair.pad_id)
         mask = torch.from_numpy(batch.inputs["attention_mask"]).to(pair.device)
         with states.watching(pair.student, Wanted(hidden=last) if plan.cosine else Wanted()) as seen:
-            logits = heads.feed(pair.student, pair.task.head, batch.inputs)
+            logits = heads.feed(pair.student, pair.task.head, batch.inputs).float()  # losses are means in float32
         found: training.Losses = {}
         if known is not None:
             theirs = stack([known[number]["logits"] for number in pair.train.sequences(rows).tolist()], pair.device)

@@ -6,11 +6,13 @@
   are fast at it.
 - Embeddings are looked up by `GatherBlockQuantized`, packed in bytes: the format `.ort` has no 4-bit type.
 - Which matrices stay in 8 bits is said by name; those are quantized dynamically, see `quantization`.
-- A block is 16, 32, 64, 128 or 256 long. The last one of a column may be shorter: the runtime pads it.
+- A block is 16, 32, 64, 128 or 256 long. The last one of a column may be shorter, and is stored whole; that of an
+  embedding's row is not, but for the half byte that an odd width leaves over, which is cut off behind the look-up.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,11 @@ ACCURACY_LEVEL = 4  # of MatMulNBits: activations in int8
 BLOCKS = (16, 32, 64, 128, 256)
 
 
-def bits(block: int) -> float:
-    """What a weight of a block costs: its own bits, and its part of the scale and of the zero point."""
-    return 4 + (32 + 4) / block
+def stored(vectors: int, width: int, block: int, *, table: bool) -> int:
+    """The bytes of as many columns of a matrix (of an embedding: rows) of that width, scales and zero points too."""
+    count = math.ceil(width / block)
+    weights = math.ceil(width / 2) if table else count * block // 2
+    return vectors * (weights + 4 * count + math.ceil(count / 2))
 
 
 def pack(columns: npt.NDArray[np.float32], block: int) -> Packed:
@@ -73,13 +77,14 @@ def rounded(matrix: npt.NDArray[np.float32], block: int, *, table: bool) -> npt.
 def onnx_int4(fp32: Path, out: Path, block: int, wide: Collection[str], preset: Preset = "any-cpu") -> float:
     """Write the 4-bit form of a float32 ONNX file; the matrices named in `wide` have 8 bits.
 
-    Gives the bits of a weight, scales included, over all matrices.
+    Gives the bits of a weight as it is stored, scales and padding of blocks included, over all matrices.
     """
     if block not in BLOCKS:
         raise AttarError(f"no block of {block} weights is known", fix=f"known: {', '.join(map(str, BLOCKS))}")
     model = graphs.parted(graphs.load(fp32))
     found = graphs.matrices(model)
     narrow = [one for one in found if one.name not in wide]
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     with explained("the 4-bit quantization", str(fp32)):
         if len(narrow) < len(found):
             kept = [node for one in narrow for node in one.nodes]
@@ -91,8 +96,11 @@ def onnx_int4(fp32: Path, out: Path, block: int, wide: Collection[str], preset: 
                 _lookups(model.graph, one, block)
         data = graphs.save(model)
     write_bytes(out, data)
-    elements = sum(one.elements for one in found) or 1
-    return sum(one.elements * (8 if one.name in wide else bits(block)) for one in found) / elements
+    held = sum(one.elements for one in found if one.name in wide)  # a byte each
+    for one in narrow:
+        rows, columns = shapes[one.name]
+        held += stored(rows, columns, block, table=True) if one.table else stored(columns, rows, block, table=False)
+    return 8 * held / (sum(one.elements for one in found) or 1)
 
 
 def _products(model: Any, nodes: list[str], block: int) -> Any:
@@ -113,28 +121,39 @@ def _products(model: Any, nodes: list[str], block: int) -> Any:
 
 def _lookups(graph: Any, matrix: graphs.Matrix, block: int) -> None:
     """Look pieces up in a table of 4 bits, (pieces, hidden / 2) bytes."""
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
     table = next(one for one in graph.initializer if one.name == matrix.name)
     values = numpy_helper.to_array(table)
     pieces, hidden = values.shape
-    if hidden % 2:
-        what = f"{matrix.title} is {hidden} wide, and two weights of 4 bits share a byte"
-        raise AttarError(what, fix="keep embeddings in 8 bits: export.int4.embeddings: 8")
     data, scales, zeros = pack(values.T, block)
     parts = {
-        "bytes": data.reshape(pieces, -1)[:, : hidden // 2],
+        "bytes": data.reshape(pieces, -1)[:, : math.ceil(hidden / 2)],
         "scales": scales.reshape(pieces, -1),
         "zeros": zeros.reshape(pieces, -1),
     }
+    if hidden % 2:
+        parts |= {"start": np.array([0]), "end": np.array([hidden]), "axis": np.array([-1])}
     names = {part: f"{matrix.name}_{part}" for part in parts}
-    for number, node in enumerate(graph.node):
-        if node.name in matrix.nodes:
-            inputs = [names["bytes"], node.input[1], names["scales"], names["zeros"]]
-            attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": 4}
-            made = helper.make_node(
-                "GatherBlockQuantized", inputs, list(node.output), node.name, domain="com.microsoft", **attributes
-            )
-            graph.node[number].CopyFrom(made)
+    nodes = []
+    for node in graph.node:
+        nodes += _lookup(node, names, block) if node.name in matrix.nodes else [node]
+    del graph.node[:]
+    graph.node.extend(nodes)
     graph.initializer.remove(table)
     graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(parts[p]), names[p]) for p in parts)
+
+
+def _lookup(gather: Any, names: dict[str, str], block: int) -> list[Any]:
+    """What looks up in the table of these names; where that has a `start`, the half byte left over is cut off."""
+    from onnx import helper
+
+    (out,), cut = gather.output, "start" in names
+    found = f"{out}_whole" if cut else out
+    inputs = [names["bytes"], gather.input[1], names["scales"], names["zeros"]]
+    how = {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": 4}
+    made = helper.make_node("GatherBlockQuantized", inputs, [found], gather.name, domain="com.microsoft", **how)
+    if not cut:
+        return [made]
+    bounds = [names[bound] for bound in ("start", "end", "axis")]
+    return [made, helper.make_node("Slice", [found, *bounds], [out], f"{gather.name}_cut")]

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import safetensors
 from safetensors.numpy import save
 
+from ..errors import DiskFullError
 from ..files import value_digest, write_bytes
 from ..tasks.encoding import Features
 from ..training import Progress
@@ -48,22 +50,24 @@ class Cache:
         """Open the cache in `folder`; `make(first, end)` gives what is kept of those sequences.
 
         `bytes_each` says beforehand how much each one takes; `what` names the work to who watches the progress.
+        Raises `DiskFullError`, before anything is made, where the disk has less than what is missing.
         """
         self.starts = _starts(bytes_each)
         ends, count = [*self.starts[1:], len(bytes_each)], len(bytes_each)
         remark = f"{count:,} rows, {sum(bytes_each) / 1e6:,.1f} MB on disk"
-        self.files = []
-        for number, (first, end) in enumerate(zip(self.starts, ends, strict=True)):
-            path = folder / f"{number:05d}.safetensors"
-            mark = {"key": f"{key} {first}-{end}"}  # one entry: the library writes several in any order
-            found = _open(path, mark)
-            if found is None:
-                progress(what, first / count, remark)
-                write_bytes(path, save(_join(make(first, end)), mark))
-                found = _open(path, mark)
-                progress(what, end / count, remark)
-            assert found is not None
-            self.files.append(found)
+        spans = list(zip(self.starts, ends, strict=True))
+        paths = [folder / f"{number:05d}.safetensors" for number in range(len(spans))]
+        marks = [{"key": f"{key} {first}-{end}"} for first, end in spans]  # one entry: several stand in any order
+        self.files = [_open(path, mark) for path, mark in zip(paths, marks, strict=True)]
+        missing = [number for number, file in enumerate(self.files) if file is None]
+        _check_room(folder, sum(sum(bytes_each[slice(*spans[number])]) for number in missing), what)
+        for number in missing:
+            first, end = spans[number]
+            progress(what, first / count, remark)
+            write_bytes(paths[number], save(_join(make(first, end)), marks[number]))
+            self.files[number] = _open(paths[number], marks[number])
+            progress(what, end / count, remark)
+        assert None not in self.files
         self.shapes = [
             {name.removesuffix("/shape"): file.get_tensor(name) for name in file.keys() if name.endswith("/shape")}  # noqa: SIM118
             for file in self.files
@@ -82,6 +86,14 @@ class Cache:
             shape, end = self.shapes[shard][name][place], int(self.ends[shard][name][place])
             found[name] = self.files[shard].get_slice(name)[end - int(shape.prod()) : end].reshape(shape)
         return found
+
+
+def _check_room(folder: Path, need: int, what: str) -> None:
+    """Raise `DiskFullError` where the disk that `folder` is to stand on has fewer bytes than that."""
+    there = next(one for one in (folder, *folder.resolve().parents) if one.exists())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise DiskFullError(f"{folder} ({what}: {need / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free)")
 
 
 def _starts(bytes_each: Sequence[int]) -> list[int]:

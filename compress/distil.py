@@ -79,7 +79,10 @@ def learn(
     shared: Path | None = None,
     stage: str = "distil",
 ) -> list[dict[str, Any]]:
-    """Both phases, each where it has epochs; gives their curves. `allowed` bytes may hold the teacher's states."""
+    """Both phases, each where it has epochs; gives their curves.
+
+    `allowed` bytes may hold the teacher's states, those of both phases together.
+    """
     inside = plan.intermediate if plan.intermediate and plan.intermediate.epochs else None
     if inside:
         layers.check(pair, inside)
@@ -88,6 +91,7 @@ def learn(
     if inside:
         state = layers.learn_layers(pair, inside, work / "intermediate", allowed, shared)
         curves.append(curve(stage, "intermediate", rows, state))
+        allowed = None if allowed is None else allowed - layers.kept(pair, inside, allowed, shared)
     if plan.prediction.epochs:
         state = answers.learn_answers(pair, plan.prediction, work / "prediction", allowed)
         curves.append(curve(stage, "prediction", rows, state))

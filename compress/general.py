@@ -73,10 +73,12 @@ def distil(
     _fits(teacher, plan)
     torch.manual_seed(seed)  # what is new in the student follows from the seed, in every process
     head: Purpose = "lm" if decoder else "mlm" if plan.predicts else "encoder"
-    student = students.build(teacher, spec, head, _looked_at(spec, found, seed))
+    looked_at = _looked_at(found, train, seed)
+    student = students.build(teacher, spec, head, looked_at)
     layers = resolve(spec.layer_map, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
     masking = Masking(pieces, plan.mask_rate, whole_words=plan.whole_words) if pieces else None
     objective = GeneralDistillation(teacher, student, layers, plan, masking).to(training.device())
+    objective.fit(looked_at)
     checkpoint.freeze_embeddings(student, plan.freeze_embeddings)
 
     def further() -> training.Scores:
@@ -176,11 +178,11 @@ def _with_head(
     return model
 
 
-def _looked_at(spec: recipe.Student, found: Rows, seed: int) -> list[Arrays]:
-    """The rows that a start by activations looks at."""
-    if spec.start != "activations" or found.pieces is None or found.spans is None:
+def _looked_at(found: Rows, train: Integers, seed: int) -> list[Arrays]:
+    """The training rows that a start by activations looks at, and the fit of the maps; none of a decoder needs them."""
+    if found.pieces is None or found.spans is None:
         return []
-    features = masked_text.Rows(found.shards, found.spans, found.pieces, found.max_length)
+    features = masked_text.Rows(found.shards, found.spans[train], found.pieces, found.max_length)
     return activations.sample(features, found.pieces.pad, seed)
 
 

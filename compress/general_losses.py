@@ -11,27 +11,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from .. import recipe
 from ..errors import UsageError
+from ..tasks.encoding import Arrays
 from ..teachers import checkpoint, layout, vocabulary_files
 from ..teachers.objectives.base import IGNORED, Batch, Losses, Objective
 from ..teachers.objectives.heads import piece_logits
 from ..teachers.objectives.mlm import Masking, mask_pieces
-from . import losses, states
+from . import losses, projections, states
 from .divergence import forward_kl, reverse_kl
 from .states import NONE, Seen, Wanted
 
 
 class GeneralDistillation(Objective):
-    """A student, and the maps that carry its states into the teacher's width, which stay out of what is saved."""
+    """A student, and the maps that carry its states into the teacher's width, which stay out of what is saved.
+
+    They are random until `fit` (`projections`); the task's phases fit theirs to the student that this one leaves.
+    """
 
     def __init__(
         self,
@@ -51,14 +55,20 @@ class GeneralDistillation(Objective):
             vocabulary_files.require(masking.pieces.vocabulary, student.config)
         self._teacher = (teacher,)  # in a tuple: else it would be a part of this module
         self.layers, self.plan, self.masking = layers, plan, masking
-        narrow, wide = student.config.hidden_size, teacher.config.hidden_size
-        self.embedding_map = nn.Linear(narrow, wide, bias=False) if narrow != wide else nn.Identity()
-        self.hidden_map = nn.Linear(narrow, wide, bias=False) if narrow != wide else nn.Identity()
+        widths = student.config.hidden_size, teacher.config.hidden_size
+        self.embedding_map = projections.carrier(*widths)
+        self.hidden_map = projections.carrier(*widths)
 
     @property
     def teacher(self) -> PreTrainedModel:
         """Who knows."""
         return self._teacher[0]
+
+    def fit(self, rows: Sequence[Arrays]) -> None:
+        """Start the maps from a least-squares fit, on rows that student and teacher both read."""
+        hidden = list(enumerate(self.layers, 1)) if self.plan.hidden else []
+        fits = [(self.embedding_map, [(0, 0)] if self.plan.embedding else []), (self.hidden_map, hidden)]
+        projections.fit(fits, self.model, self.teacher, rows, rows)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The batch with `labels`, -100 where nothing is to be guessed, and for an encoder with masked `input_ids`."""

@@ -3,8 +3,8 @@
 - TinyBERT (arXiv 1909.10351, eq. 7-9): embeddings, hidden states and attention scores, each layer from its mapped one.
 - Beside them, each with its own weight: self-attention relations of one layer (MiniLM), the [CLS] states of the mapped
   layers (PKD), the direction of the last hidden state (DistilBERT). The recipe's default is TinyBERT's three.
-- Projections carry states into the teacher's width where the widths differ. They belong to the training and stay out of
-  the student. W_h is one for all layers, as in TinyBERT's code, or one for each (`projections`).
+- Projections carry states into the teacher's width where the widths differ. They start from a least-squares fit and
+  stay out of the student (`projections`). W_h is one for all layers, as in TinyBERT's code, or one for each.
 - The weighted losses are summed over layers, so a deeper student has a larger sum, as in the papers.
 """
 
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from .. import recipe, training
 from ..errors import UsageError
+from ..students import activations
 from ..teachers import checkpoint, layout
-from . import attention, losses, states
+from . import attention, losses, projections, states
 from .pair import Pair
-from .patient import patient_error
+from .patient import patient_error, summary
 from .relations import relation_error, relation_heads
 from .states import Seen, Wanted
-from .teacher_states import TeacherStates
+from .teacher_states import TeacherStates, bytes_each
 
 
 class Projections(nn.Module):
@@ -34,24 +35,42 @@ class Projections(nn.Module):
     def __init__(self, pair: Pair, per_layer: bool = False) -> None:
         super().__init__()
         self.student = pair.student
-        narrow, wide = layout.shape(pair.student).hidden, layout.shape(pair.teacher).hidden
-
-        def carrier() -> nn.Module:
-            return nn.Linear(narrow, wide, bias=False) if narrow != wide else nn.Identity()
-
-        self.embedding = carrier()
-        self.hidden = nn.ModuleList(carrier() for _ in pair.layers) if per_layer else carrier()
+        widths = layout.shape(pair.student).hidden, layout.shape(pair.teacher).hidden
+        self.embedding = projections.carrier(*widths)
+        each = [projections.carrier(*widths) for _ in pair.layers] if per_layer else []
+        self.hidden = nn.ModuleList(each) if per_layer else projections.carrier(*widths)
 
     def carry(self, states: Tensor, layer: int) -> Tensor:
         """The hidden states of a student layer, counted from 1, in the teacher's width."""
-        carrier = self.hidden[layer - 1] if isinstance(self.hidden, nn.ModuleList) else self.hidden
-        found: Tensor = carrier(states)
+        found: Tensor = self._carrier(layer)(states)
         return found
+
+    def _carrier(self, layer: int) -> nn.Module:
+        return self.hidden[layer - 1] if isinstance(self.hidden, nn.ModuleList) else self.hidden
+
+    def fit(self, pair: Pair, plan: recipe.Intermediate) -> None:
+        """Start the maps from a least-squares fit over the layers that the plan's losses compare, on training rows."""
+        compared = list(enumerate(pair.layers, 1)) if plan.hidden or plan.patient else []
+        if plan.cosine:
+            compared.append((len(pair.layers), layout.shape(pair.teacher).layers))
+        fits: dict[nn.Module, list[tuple[int, int]]] = {self.embedding: [(0, 0)] if plan.embedding else []}
+        for student, teacher in dict.fromkeys(compared):
+            fits.setdefault(self._carrier(student), []).append((student, teacher))
+        ours = activations.sample(pair.train.features, pair.pad_id, pair.seed)
+        theirs = activations.sample(pair.lessons.features, pair.teacher_pad, pair.seed)
+        projections.fit(fits.items(), pair.student, pair.teacher, ours, theirs)
 
 
 def check(pair: Pair, plan: recipe.Intermediate) -> None:
     """Refuse, before anything is trained, a loss that this pair cannot have."""
     large, small = layout.shape(pair.teacher), layout.shape(pair.student)
+    for name in ("attention", "relations"):
+        if getattr(plan, name) and _decoder(pair):
+            raise UsageError(
+                "attention scores and relations teach encoders alone: a GPT's are of no use where it must not look",
+                where=f"distil.intermediate.{name}",
+                fix="set it to 0",
+            )
     if plan.relations:
         relation_heads(plan.relation_heads, large.heads, large.hidden, small.hidden)
         if (plan.relation_layer or 1) > large.layers:
@@ -105,8 +124,9 @@ def learn_layers(
     check(pair, plan)
     torch.manual_seed(pair.seed)
     model = Projections(pair, plan.projections == "per_layer").to(pair.device)
+    model.fit(pair, plan)
     of_teacher, of_student = wanted(pair, plan)
-    held = of_teacher | _usual(pair) if shared and allowed else None
+    held = _held(pair, plan) if shared and allowed else None
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         arrays = pair.train.batch(rows, pair.pad_id).inputs
@@ -127,9 +147,22 @@ def learn_layers(
         )
 
 
-def _usual(pair: Pair) -> Wanted:
-    """What TinyBERT's losses read of the teacher."""
-    return Wanted(hidden=frozenset({0, *pair.layers}), scores=frozenset(pair.layers))
+def kept(pair: Pair, plan: recipe.Intermediate, allowed: float | None, shared: Path | None = None) -> int:
+    """The bytes that `learn_layers` keeps of the teacher's states with these arguments."""
+    of_teacher, _ = wanted(pair, plan)
+    need = sum(bytes_each(pair, _held(pair, plan) if shared else of_teacher))
+    return need if allowed is not None and need <= allowed and of_teacher != Wanted() else 0
+
+
+def _held(pair: Pair, plan: recipe.Intermediate) -> Wanted:
+    """What a shared cache keeps of the teacher: what this plan reads, and what TinyBERT's losses do."""
+    of_teacher, _ = wanted(pair, plan)
+    scores = states.NONE if _decoder(pair) else frozenset(pair.layers)
+    return of_teacher | Wanted(hidden=frozenset({0, *pair.layers}), scores=scores)
+
+
+def _decoder(pair: Pair) -> bool:
+    return layout.kind(pair.student.config) in checkpoint.DECODERS
 
 
 def layer_losses(
@@ -156,8 +189,8 @@ def layer_losses(
         heads = relation_heads(plan.relation_heads, layout.shape(pair.teacher).heads, wide, narrow)
         found["relations"] = plan.relations * relation_error(ours, theirs, mask, plan.relation_kinds, heads)
     if plan.patient:
-        of_student = [model.carry(student.hidden[s][:, 0], s) for s, _ in mapped[:-1]]
-        of_teacher = [teacher.hidden[t][:, 0] for _, t in mapped[:-1]]
+        of_student = [model.carry(summary(student.hidden[s], mask, last=_decoder(pair)), s) for s, _ in mapped[:-1]]
+        of_teacher = [summary(teacher.hidden[t], mask, last=_decoder(pair)) for _, t in mapped[:-1]]
         found["patient"] = plan.patient * patient_error(of_student, of_teacher)
     if plan.cosine:
         error = losses.cosine_error(model.carry(student.hidden[last], last), teacher.hidden[top], mask)

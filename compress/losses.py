@@ -1,7 +1,8 @@
 """Losses of distillation: pure functions of student and teacher outputs and the mask.
 
 Padding never contributes: a row padded further has the same loss. Every loss is a mean over what is real, so its size
-does not depend on the batch or the length.
+does not depend on the batch or the length. Means are taken in float32 whatever the precision of the states: bfloat16
+counts real pieces to 256 exactly, and then in steps.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..students.head_map import shares
 
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -31,8 +34,8 @@ def hidden_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
     TinyBERT eq. 8 (hidden states, after the learnt projection) and eq. 9 (embeddings).
     """
-    real = mask.to(student.dtype)
-    error = (student - teacher).pow(2).mean(-1)
+    real = mask.float()
+    error = (student.float() - teacher.float()).pow(2).mean(-1)
     return (error * real).sum() / real.sum()
 
 
@@ -42,23 +45,18 @@ def attention_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     TinyBERT eq. 7. Scores from or to padding are left out: their values mean nothing, and after the mask is added
     they would be all that the loss sees.
     """
-    real = mask.to(student.dtype)
+    real = mask.float()
     pairs = real[:, None, :, None] * real[:, None, None, :]
-    error = (student - teacher).pow(2) * pairs
+    error = (student.float() - teacher.float()).pow(2) * pairs
     return error.sum() / (pairs.sum() * student.shape[1])
 
 
 def pool_heads(scores: Tensor, heads: int) -> Tensor:
-    """Scores (batch, H, length, length) for `heads` heads: each learns the mean of the heads that its share overlaps.
-
-    Head i of h has the share [i H/h, (i+1) H/h) of the H heads, as in adaptive average pooling. Where h divides H these
-    are groups of neighbours, where h = H the heads themselves, and with h > H some heads teach several.
-    """
+    """Scores (batch, H, length, length) for `heads` heads: each learns the mean of its share (`students.head_map`)."""
     count = scores.shape[1]
     if count == heads:
         return scores
-    shares = [(i * count // heads, -(-(i + 1) * count // heads)) for i in range(heads)]
-    return torch.stack([scores[:, first:end].mean(1) for first, end in shares], 1)
+    return torch.stack([scores[:, share.start : share.stop].mean(1) for share in shares(count, heads)], 1)
 
 
 def cosine_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
@@ -66,6 +64,6 @@ def cosine_error(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
     DistilBERT, arXiv 1910.01108, section 2: L_cos aligns the directions of the last hidden states.
     """
-    real = mask.to(student.dtype)
-    error = 1 - (F.normalize(student, dim=-1) * F.normalize(teacher, dim=-1)).sum(-1)
+    real = mask.float()
+    error = 1 - (F.normalize(student.float(), dim=-1) * F.normalize(teacher.float(), dim=-1)).sum(-1)
     return (error * real).sum() / real.sum()

@@ -4,17 +4,18 @@
   heals in between: `for goal in goals(student, spec): student = heal(cut(student, goal, spec, evidence).student)`.
 - What is chosen: `importance`. What goes with it: `dependencies`. What holds the rest: the stock class where that can,
   else a compact model (`teachers.compact`); both reload, and their weights are those that were kept, unchanged.
-- Every layer keeps a head and a neuron, whatever the ratios.
+- Every layer keeps a head and a neuron, whatever the ratios. Across layers (`scope: global`) a share of what an average
+  layer has is to stay; where the layers that stay have fewer, all of theirs do.
 - Across layers (`scope: global`) Taylor scores are compared as they are, for all are changes of one loss; norms and
   energies relative to their layer's mean.
 - ALBERT's depth is how often its layers run: whole layers save time and no bytes there, and no measure tells the runs
-  apart.
+  apart. The first of each group stay: those of the first group compute what they did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -63,13 +64,13 @@ def goals(model: PreTrainedModel, spec: recipe.Prune) -> list[Goal]:
     for step in range(1, spec.steps + 1):
         part = step / spec.steps
         layers = _left(shape.depth, spec.layers * part, "layers")
-        among = layers / shape.depth if len(own) > 1 and shape.depth == len(own) else 1.0
+        among = layers / shape.depth
         found.append(
             Goal(
                 layers,
                 _left(shape.hidden, spec.hidden * part, "hidden"),
-                _counts(heads, spec.heads * part, spec.scope, among, "heads"),
-                _counts(neurons, spec.ffn * part, spec.scope, among, "ffn"),
+                _counts(heads, spec.heads * part, spec.scope, among if len(heads) == shape.depth else 1.0),
+                _counts(neurons, spec.ffn * part, spec.scope, among if len(neurons) == shape.depth else 1.0),
             )
         )
     return found
@@ -82,13 +83,18 @@ def _left(count: int, ratio: float, name: str) -> int:
     return left
 
 
-def _counts(counts: list[int], ratio: float, scope: str, among: float, name: str) -> Counts:
-    """What is left of each, or of all of the share `among` of the layers that stay."""
+def _counts(counts: list[int], ratio: float, scope: str, among: float) -> Counts:
+    """What is left of each, or of all of the share `among` of the layers that stay; one in each layer at least."""
     if not ratio:
         return None
     if scope == "layer":
-        return tuple(_left(count, ratio, name) for count in counts)
-    return max(_left(round(sum(counts) * among), ratio, name), round(len(counts) * among))
+        return tuple(max(1, round(count * (1 - ratio))) for count in counts)
+    return max(round(round(sum(counts) * among) * (1 - ratio)), round(len(counts) * among))
+
+
+def _within(counts: Counts, scores: list[Tensor]) -> Counts:
+    """The counts, no more than there are units in the layers that stayed."""
+    return min(counts, sum(map(len, scores))) if isinstance(counts, int) else counts
 
 
 def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Evidence) -> Cut:
@@ -102,8 +108,10 @@ def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Eviden
     depth = layout.shape(model).layers
     stay = list(range(1, depth + 1))
     if goal.layers != depth:
-        shared = _drop_layers(work, goal.layers, scores, shared)
-        stay = sorted((scores.layers.argsort()[depth - goal.layers :] + 1).tolist())
+        stay = _staying(work, goal.layers, scores)
+        shared = _drop_layers(work, stay, scores, shared)
+    if spec.layers:  # with this cut, or with one before it
+        goal = replace(goal, heads=_within(goal.heads, scores.heads), neurons=_within(goal.neurons, scores.neurons))
     _cut_units(work, goal, scores, comparable=spec.importance == "taylor")
     own = blocks(work)
     sizes = tuple((block.heads, block.neurons) for block in own)
@@ -111,28 +119,38 @@ def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Eviden
     return Cut(student.requires_grad_(True), stay)
 
 
-def _drop_layers(
-    work: PreTrainedModel, left: int, scores: Scores, shared: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """Leave the layers that matter most, in their order; gives what of them is still shared."""
+def _staying(work: PreTrainedModel, left: int, scores: Scores) -> list[int]:
+    """The layers that stay, from 1, as they run: those that matter most, of an ALBERT the first of each group."""
     depth, where, modules = layout.shape(work).layers, "prune.layers", layout.layers(work)
     if left > depth:
         raise UsageError(f"the student has {depth} layers and not {left}", where=where)
+    if layout.kind(work.config) != "albert":
+        return sorted((scores.layers.argsort()[depth - left :] + 1).tolist())
+    groups = len(modules)
+    if left % groups:
+        what = f"{groups} groups of layers cannot run {left} layers"
+        raise UsageError(what, where=where, fix=f"leave a multiple of {groups}")
+    size = depth // groups
+    return [group * size + run for group in range(groups) for run in range(1, left // groups + 1)]
+
+
+def _drop_layers(
+    work: PreTrainedModel, stay: list[int], scores: Scores, shared: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Leave these layers, from 1; gives what of them is still shared. An ALBERT's weights are those of all its runs."""
     if layout.kind(work.config) == "albert":
-        if left % len(modules):
-            what = f"{len(modules)} groups of layers cannot run {left} layers"
-            raise UsageError(what, where=where, fix=f"leave a multiple of {len(modules)}")
         return shared
+    depth, modules, before = layout.shape(work).layers, layout.layers(work), blocks(work)
     if shared and shared["group"] != depth:
-        raise UsageError("layers that share in groups cannot be cut", where=where, fix="prune them before `share`")
-    before = blocks(work)
-    for number in sorted(scores.layers.argsort()[: depth - left].tolist(), reverse=True):
-        del modules[number]
+        what = "layers that share in groups cannot be cut"
+        raise UsageError(what, where="prune.layers", fix="prune them before `share`")
+    for number in sorted(set(range(1, depth + 1)) - set(stay), reverse=True):
+        del modules[number - 1]
     for kind, found in (("heads", scores.heads), ("neurons", scores.neurons)):
-        stay = {block.get(READERS[kind]) for block in blocks(work)}
+        left = {block.get(READERS[kind]) for block in blocks(work)}
         known = zip(owners(before, READERS[kind]), list(found), strict=True)
-        found[:] = [score for block, score in known if block.get(READERS[kind]) in stay]
-    return shared | {"group": left} if shared and left > 1 else None
+        found[:] = [score for block, score in known if block.get(READERS[kind]) in left]
+    return shared | {"group": len(stay)} if shared and len(stay) > 1 else None
 
 
 def _cut_units(work: PreTrainedModel, goal: Goal, scores: Scores, comparable: bool) -> None:

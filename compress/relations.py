@@ -6,6 +6,7 @@
   relation heads as both models have heads. MiniLMv2 (section 3.1) learns the query, key and value relations (each with
   itself) after the heads' vectors are joined and split anew into any number of relation heads.
 - Both take one layer of the teacher and the last of the student.
+- They teach encoders alone (`layers.check`): a GPT's pieces would have relations with what they must not see.
 """
 
 from __future__ import annotations

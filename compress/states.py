@@ -4,6 +4,8 @@
   and every layer of the teacher for nothing.
 - Nothing above the highest layer that is read needs to run: `run` ends the pass there, so a teacher whose middle layer
   teaches costs half, and no pooler or head is computed.
+- The highest hidden state of a decoder is what its encoder gives, as in the library: GPT-2 has a norm above its layers,
+  and heads read what that leaves.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..teachers import layout
+from ..teachers import checkpoint, layout
 from . import attention
 
 Layers = frozenset[int]
@@ -68,7 +70,8 @@ def run(model: PreTrainedModel, inputs: dict[str, Tensor], wanted: Wanted) -> Se
 @contextlib.contextmanager
 def watching(model: PreTrainedModel, wanted: Wanted, *, stop: bool = False) -> Iterator[Seen]:
     """Keep what is wanted of the one forward pass inside; with `stop` end it, by `_Enough`, after the highest layer."""
-    seen, layer = Seen(), 0
+    seen, layer, modules = Seen(), 0, layout.layers(model)
+    top = len(modules) if layout.kind(model.config) in checkpoint.DECODERS else None
 
     def before(module: nn.Module, args: Any) -> None:  # noqa: ARG001 - torch's interface
         if layer == 0 and 0 in wanted.hidden:
@@ -81,12 +84,16 @@ def watching(model: PreTrainedModel, wanted: Wanted, *, stop: bool = False) -> I
         layer += 1
         if layer in wanted.hidden:
             seen.hidden[layer] = output[0] if isinstance(output, (tuple, list)) else output
-        if stop and layer == wanted.highest:
+        if stop and layer == wanted.highest and not (layer == top and layer in wanted.hidden):
             raise _Enough
 
-    modules = layout.layers(model)
+    def above(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001 - torch's interface
+        if top in wanted.hidden:
+            seen.hidden[top] = output[0]
+
     hooks = [module.register_forward_pre_hook(before) for module in modules]
     hooks += [module.register_forward_hook(after) for module in modules]
+    hooks += [layout.encoder(model).register_forward_hook(above)] if top else []
     try:
         with attention.recording(wanted.scores, wanted.vectors) as record:
             seen.scores, seen.vectors = record.scores, record.vectors

@@ -144,7 +144,8 @@ def take(
     cuts = OPERATIONS[step.operation](getattr(step, step.operation), patient)
     for number, cut in enumerate(cuts, 1):
         smaller = cut(model)
-        model, layers = smaller.model, [layers[stays - 1] for stays in smaller.layers or range(1, len(layers) + 1)]
+        model = smaller.model
+        layers = layers if smaller.layers is None else [layers[stays - 1] for stays in smaller.layers]
         work = folder / "checkpoints" / str(number)
         found = healing.heal(
             spec, plan, lessons, task, teacher, model, layers, folder, work, progress, name, kept, smaller.around

@@ -1,7 +1,8 @@
 """What the teacher's layers say of a batch: from the cache where the recipe allows its bytes, else computed beside.
 
 - States are large (a row of 64 pieces, four layers of 384: 400 kB), and every epoch of a teacher that runs beside its
-  student is its whole time again. `distil.cache.states` allows bytes; what is needed is said before it is written.
+  student is its whole time again. `distil.cache.states` allows bytes; what is needed is said before it is written, and
+  where the disk has no room for it nothing is.
 - Both ways give the same numbers but for the order of sums: a row is computed in another batch there than here. The
   cache is float32 whatever the precision of the phase.
 - Heads are pooled to the student's number before anything is kept: fewer bytes.
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..errors import DiskFullError
 from ..tasks import batching
 from ..tasks.encoding import collate
 from ..teachers import checkpoint, layout
@@ -43,15 +45,20 @@ class TeacherStates:
         self.cache: Cache | None = None
         if allowed is None or wanted == Wanted():
             return
-        wanted, each = self.held, self._bytes_each()
+        wanted, each = self.held, bytes_each(pair, self.held)
         if sum(each) > allowed:
             need = f"{sum(each) / 1e6:,.1f} MB on disk of {allowed / 1e6:,.1f} MB allowed: it runs beside the student"
             pair.progress("teacher's states", 1.0, need)
             return
         what = ["states", *(sorted(one) for one in (wanted.hidden, wanted.scores, wanted.vectors)), self.heads]
+        if layout.kind(pair.teacher.config) in checkpoint.DECODERS:
+            what.append("above the norm")  # where older caches have the highest states from below it
         name = key(pair.digest, pair.lessons.features, what)
         place = folder / name[:16] if held else folder / "states"
-        self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states")
+        try:
+            self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states")
+        except DiskFullError as error:
+            pair.progress("teacher's states", 1.0, f"{error.what}, {error.where}: it runs beside the student")
 
     def of(self, rows: npt.NDArray[np.int64]) -> Seen:
         """The states for the sequences of a batch of these rows; 0 or anything where padded."""
@@ -93,13 +100,14 @@ class TeacherStates:
                         found[row][f"{kind}/{layer}"] = value[real]
         return found
 
-    def _bytes_each(self) -> list[int]:
-        """How many bytes each sequence takes."""
-        width, wanted = layout.shape(self.pair.teacher).hidden, self.held
-        along = width * (len(wanted.hidden) + 3 * len(wanted.vectors))
-        square = self.heads * len(wanted.scores)
-        lengths = [len(row.input_ids) for row in self.pair.lessons.features]
-        return [4 * (length * along + length**2 * square) for length in lengths]
+
+def bytes_each(pair: Pair, held: Wanted) -> list[int]:
+    """How many bytes each of the teacher's sequences takes on disk, in float32."""
+    width, heads = layout.shape(pair.teacher).hidden, layout.shape(pair.student).heads
+    along = width * (len(held.hidden) + 3 * len(held.vectors))
+    square = heads * len(held.scores)
+    lengths = [len(row.input_ids) for row in pair.lessons.features]
+    return [4 * (length * along + length**2 * square) for length in lengths]
 
 
 def stack(arrays: list[npt.NDArray[np.float32]], device: torch.device) -> Tensor:

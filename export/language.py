@@ -110,7 +110,7 @@ def _prove(
         checks = [Check(name=f"{row.name}: golden texts", passed=True, detail=found[2])]
     except AttarError as error:
         checks = [Check(name=f"{row.name}: golden texts", passed=False, detail=error.line())]
-    checks.append(proof.sized(row))
+    checks.append(proof.sized(row, path))
     if all(check.passed for check in checks):
         for split, read in data.splits().items():
             ids = lm.start() + lm.pieces(text := whole([one.text for one in read]))

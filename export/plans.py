@@ -21,7 +21,7 @@ from ..compress import blocks, graphs, half, litert_quantization, quantization, 
 from ..compress.sensitivity import Sensitivity
 from ..recipe import Preset
 from ..tasks.task import Head
-from . import cached, litert, onnx, ort_format
+from . import cached, litert, onnx, ort_format, sizes
 from .calibration import Rows
 from .manifest import Input
 
@@ -140,7 +140,7 @@ def _tflite_plans(spec: recipe.Export, head: Head, student: Path, length: int, r
         wanted="fp32" in spec.tflite,
     )
     tool, how = litert_quantization, spec.int4
-    variants: list[tuple[Precision, str, tuple[str, ...], Callable[[Path, Path], None]]] = [
+    variants: list[tuple[Precision, str, tuple[str, ...], Callable[[Path, Path], Made | None]]] = [
         ("fp16", "fp16", (LITERT, OLD), tool.fp16),
         ("int8", "int8", (LITERT,), lambda source, out: tool.dynamic_int8(source, out, "litert")),
         ("int8", f"int8-{OLD}", (OLD,), lambda source, out: tool.dynamic_int8(source, out, "tflite-runtime")),
@@ -150,7 +150,7 @@ def _tflite_plans(spec: recipe.Export, head: Head, student: Path, length: int, r
             (LITERT,),
             lambda source, out: tool.static_int8(source, out, rows.features, length, rows.pad_id),
         ),
-        ("int4", "int4", (LITERT,), lambda source, out: tool.int4(source, out, how.embeddings, how.tflite_block)),
+        ("int4", "int4", (LITERT,), lambda source, out: _litert_int4(source, out, how)),
     ]
     for precision, name, runtimes, make in variants:
         if precision in spec.tflite:
@@ -158,5 +158,12 @@ def _tflite_plans(spec: recipe.Export, head: Head, student: Path, length: int, r
             yield Plan(file, precision, runtimes, _from(fp32, file, make), length=length)
 
 
-def _from(source: str, file: str, make: Callable[[Path, Path], None]) -> Callable[[Path], None]:
+def _from(source: str, file: str, make: Callable[[Path, Path], Made | None]) -> Callable[[Path], Made | None]:
     return lambda d: make(d / source, d / file)
+
+
+def _litert_int4(fp32: Path, out: Path, how: recipe.Int4) -> Made:
+    """Write the 4-bit file. A block has a scale of 16 bits; those of channels are not counted."""
+    litert_quantization.int4(fp32, out, how.embeddings, how.tflite_block)
+    dense = 4 + (16 / how.tflite_block if how.tflite_block else 0)
+    return Made(bits=sizes.mean_bits(fp32, dense, how.embeddings))

@@ -75,7 +75,9 @@ class Pretrain(Part):
     start: Literal["random", "neighbours"] = Field(
         "random", description="neighbours: positions start as sinusoids, and four heads look at the pieces beside them"
     )
-    dropout: float | None = Field(None, ge=0, lt=1, description="of this training; the family's own where not given, and afterwards")
+    dropout: float | None = Field(
+        None, ge=0, lt=1, description="of this training; the family's own where not given, and afterwards"
+    )
     max_length: int = Field(128, ge=8, description="pieces of a row")
     limit: Positive | None = Field(None, description="use only so many rows (a seeded choice)")
     mask_rate: float = Field(0.15, gt=0, lt=1, description="share of the pieces that are to be guessed")

@@ -18,7 +18,7 @@ def _shape(layers: int, width: int, heads: int) -> dict[str, Any]:
 
 
 SPACE: dict[str, list[Any]] = {
-    "shape": [_shape(2, 128, 2), _shape(3, 192, 3), _shape(4, 192, 3), _shape(4, 256, 4), _shape(4, 312, 12)],
+    "shape": [_shape(2, 128, 4), _shape(3, 192, 6), _shape(4, 192, 6), _shape(4, 256, 8), _shape(4, 312, 12)],
     "compress": [
         [],
         [{"trim": {"coverage": 0.995}}],

@@ -179,7 +179,7 @@ def _readme(context: Context) -> str:
     return card.text(assembly.assemble(*words).model_copy(update={"created": ""}), ".")
 
 
-EXPORT = Stage("export", "artefacts", 3, ("teach", "distil"), _export_inputs, _export)
-VERIFY = Stage("verify", "verification", 2, ("export",), _verify_inputs, _verify)
+EXPORT = Stage("export", "artefacts", 4, ("teach", "distil"), _export_inputs, _export)
+VERIFY = Stage("verify", "verification", 3, ("export",), _verify_inputs, _verify)
 MEASURE = Stage("measure", "measurement", 3, ("verify",), _measure_inputs, _measure, False)
 BUNDLE = Stage("bundle", "bundle", 4, ("measure",), _bundle_inputs, _bundle, False)

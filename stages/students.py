@@ -99,7 +99,7 @@ def _copies(context: Context) -> list[Example]:
 
 
 GENERALLY = Stage(
-    "general", GENERAL, 1, (), _general_inputs, _general, wanted=lambda spec: spec.distil.general is not None
+    "general", GENERAL, 2, (), _general_inputs, _general, wanted=lambda spec: spec.distil.general is not None
 )
 
 
@@ -139,10 +139,12 @@ def of_step(number: int, spec: Recipe) -> Stage:
             _copies(context) if copies else [],
         )
 
-    return Stage(name, spec.folder_of(name), 1, ("teach", *(["augment"] if copies else []), maker), inputs, build)
+    version = 2 if step.prune and step.prune.layers else 1
+    needs = ("teach", *(["augment"] if copies else []), maker)
+    return Stage(name, spec.folder_of(name), version, needs, inputs, build)
 
 
 AUGMENT = Stage(
     "augment", AUGMENTED, 1, (), _augment_inputs, _augment, wanted=lambda spec: spec.distil.augment is not None
 )
-DISTIL = Stage("distil", "student", 2, ("teach", "general", "augment"), _distil_inputs, _distil)
+DISTIL = Stage("distil", "student", 3, ("teach", "general", "augment"), _distil_inputs, _distil)

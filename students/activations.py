@@ -61,11 +61,19 @@ def start(teacher: PreTrainedModel, student: PreTrainedModel, chosen: Sequence[i
 
 
 def sample(features: Sequence[Features], pad_id: int, seed: int) -> list[Arrays]:
-    """Batches of rows drawn by the seed, of `PIECES` pieces together, or of all rows where they have fewer."""
-    order = np.random.default_rng(seed).permutation(len(features))
-    ends = np.cumsum([len(features[number].input_ids) for number in order])
-    rows = sorted(order[: int(np.searchsorted(ends, PIECES)) + 1], key=lambda number: len(features[number].input_ids))
-    return [collate([features[number] for number in rows[i : i + BATCH]], pad_id) for i in range(0, len(rows), BATCH)]
+    """Batches of rows drawn by the seed, of `PIECES` pieces together, or of all rows where they have fewer.
+
+    No more rows are read than are drawn. Sequences of the same lengths give the same rows in the same order.
+    """
+    drawn: list[Features] = []
+    pieces = 0
+    for number in np.random.default_rng(seed).permutation(len(features)).tolist():
+        if pieces >= PIECES:
+            break
+        drawn.append(features[number])
+        pieces += len(drawn[-1].input_ids)
+    drawn.sort(key=lambda row: len(row.input_ids))
+    return [collate(drawn[i : i + BATCH], pad_id) for i in range(0, len(drawn), BATCH)]
 
 
 def hidden_units(states: Sequence[Tensor], keep: int) -> Tensor:
@@ -79,12 +87,15 @@ def strongest(activations: Tensor, down: Tensor, keep: int) -> Tensor:
     return (activations.pow(2).mean(0) * down.pow(2).sum(0)).topk(keep).indices.sort().values
 
 
-def least_squares(source: Tensor, target: Tensor) -> Tensor:
-    """The matrix (1 + n, m) that gives `target` (pieces, m) from 1 and `source` (pieces, n) best, with a ridge."""
-    known = torch.cat([torch.ones(len(source), 1), source], 1).double()
-    gram = known.T @ known
-    ridge = torch.full((len(gram),), float(RIDGE * gram.diagonal()[1:].mean()), dtype=torch.double)
-    ridge[0] = 0
+def least_squares(source: Tensor, target: Tensor, *, constant: bool = True) -> Tensor:
+    """The matrix (1 + n, m) that gives `target` (pieces, m) from 1 and `source` (pieces, n) best, with a ridge.
+
+    Without a `constant` it is (n, m), and of `source` alone.
+    """
+    known = (torch.cat([torch.ones(len(source), 1), source], 1) if constant else source).double()
+    gram, first = known.T @ known, int(constant)
+    ridge = torch.full((len(gram),), float(RIDGE * gram.diagonal()[first:].mean()), dtype=torch.double)
+    ridge[:first] = 0
     found: Tensor = torch.linalg.solve(gram + ridge.diag(), known.T @ target.double())
     return found.float()
 

@@ -136,6 +136,7 @@ def _check(sizes: Shape, name: str) -> None:
     if sizes.groups is not None and sizes.groups > sizes.layers:
         raise UsageError(f"{sizes.groups} groups are more than {sizes.layers} layers", where=name, fix="set groups")
 
+
 DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob", "resid_pdrop", "embd_pdrop",
     "attn_pdrop",

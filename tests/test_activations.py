@@ -105,6 +105,18 @@ def test_a_sample_is_rows_of_enough_pieces(count: int, length: int, seed: int) -
     assert len(seen) == len(set(seen)) == min(count, -(-activations.PIECES // length))
 
 
+def test_a_sample_reads_no_more_rows_than_it_draws() -> None:
+    read = []
+
+    class Corpus(list):  # type: ignore[type-arg]
+        def __getitem__(self, number: int) -> Features:  # type: ignore[override]
+            read.append(number)
+            return super().__getitem__(number)
+
+    activations.sample(Corpus([Features([1] * 16, [0] * 16)] * 5000), 0, 0)
+    assert len(read) == activations.PIECES // 16
+
+
 def test_a_student_that_is_not_narrowed_is_refused(teacher: Path) -> None:
     with pytest.raises(UsageError, match=r"student\.start"):
         students.build(heads.load("sequence", teacher), recipe.Student(kind="distilbert", start="activations"))

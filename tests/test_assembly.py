@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attar import cli
-from attar.benchmarks import assembly, machine, measurement, outcome, profile
+from attar.benchmarks import assembly, inspection, machine, measurement, outcome, profile
 from attar.benchmarks.record import Cost, Latency, Model
 from attar.errors import AttarError
 from attar.export import manifest, package
@@ -106,7 +106,27 @@ def test_cut_texts_are_told_of_the_training_rows_too() -> None:
         f"2 of 50 test texts were cut to {MAX_LENGTH} pieces",
         f"30 of 300 training texts were cut to {MAX_LENGTH} pieces",
         "latencies are of one inference; an answer takes 2.5 of them, the mean over dev",
+        "the 40 dev rows were held out of the training rows",
     ]
+
+
+def test_the_work_of_a_head_that_reads_every_piece_is_that_of_each(
+    onnx_file: Path, teacher: Path, tmp_path: Path
+) -> None:
+    found: dict[str, Any] = {"parameters": 9, "scores": {"dev": {"f1": 0.9}}, "rows": {"dev": 5}, "truncated": {}}
+    results = {"teach": found, "verify": {"models": [artefact("model.onnx", 5, score=0.9).model_dump()]}}
+    results["verify"]["models"][0]["scores"] = found["scores"]
+    for file in ("teacher/model.safetensors", "artefacts/model.onnx"):
+        (tmp_path / file).parent.mkdir()
+    shutil.copy(teacher / "model.safetensors", tmp_path / "teacher")
+    shutil.copy(onnx_file, tmp_path / "artefacts")
+    work = {}
+    for kind in ("classification", "token_classification"):
+        task = {"kind": kind, "metric": "f1", "rows": {"dev": 5}}
+        run = assembly.assemble(spec(), task, results, [], {}, tmp_path)
+        work[kind] = {share.part: share.macs or 0 for share in run.shares["model.onnx"]}
+    one, whole = work.values()
+    assert whole.pop("head") == inspection.LENGTH * one.pop("head") and whole == one
 
 
 @pytest.fixture()

@@ -125,6 +125,19 @@ def test_operations_follow_each_other_in_any_order(home: Path, tmp_path: Path, o
     assert checkpoint.unique_parameters(heads.load("sequence", run.student)) == sizes[-1]
 
 
+def test_an_albert_of_fewer_layers_heals_inside(home: Path, tmp_path: Path) -> None:
+    """`share` makes an ALBERT of a BERT, whose layers are one; those that stay are compared with the teacher's."""
+    teacher = {"model": str(tiny_teacher(tmp_path / "teacher", layers=3)), "training": PHASE}
+    steps = [
+        {"share": {"part": "all", "start": "first"}, "heal": None},
+        {"prune": {"layers": 0.3, "importance": "magnitude"}, "heal": {"intermediate": PHASE | {"epochs": 1}}},
+    ]
+    whole = spec(home, *steps, teacher=teacher, student={"kind": "tinybert", "layers": 3})
+    run = pipeline.run(whole, tmp_path / "run", until="2-prune")
+    before, after = (run.results[stage]["layers"] for stage in ("1-share", "2-prune"))
+    assert after == before[:2]
+
+
 def test_weights_learnt_in_4_bits_pass_the_check(home: Path) -> None:
     step = {"quantize": {"bits": 4, "embeddings": 4}, **HEAL}
     export = {"onnx": ["int4"], "ort": [], "tflite": [], "int4": {"embeddings": 4}, "tolerance": 10}

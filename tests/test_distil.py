@@ -1,24 +1,27 @@
 """Distillation: each phase teaches what it says, from the layer it says, and the teacher's answers are never stale."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from attar import recipe, students
-from attar.compress import answers, layers
+from attar.compress import answers, distil, layers
 from attar.compress.pair import Pair
-from attar.errors import AttarError, UsageError
+from attar.errors import AttarError, DiskFullError, UsageError
 from attar.stages.stage import stated
 from attar.students import layer_map
 from attar.tasks import encoding
 from attar.tasks.table import Example
 from attar.tasks.task import Answers
 from attar.tasks.text import TextTask
-from attar.teachers import heads
+from attar.teachers import gpt_transfer, heads
 from conftest import LABELS, SENTENCES, tiny_teacher
-from helpers import silent
+from helpers import Stop, silent, stop_at
 from safetensors.numpy import load_file
 from scipy.special import log_softmax
+from test_causal import tiny_gpt
 from transformers import PreTrainedModel
 
 ROWS = [
@@ -84,7 +87,69 @@ def test_weights_scale_their_losses_and_zero_leaves_one_out(folder: Path, tmp_pa
 def test_a_narrow_student_learns_its_teachers_layers(folder: Path, tmp_path: Path) -> None:
     found = pair(folder, kind="tinybert", layers=2, hidden_size=16, heads=2, intermediate_size=32)
     epochs = learn_layers(found, tmp_path, epochs=6, learning_rate=5e-3)
-    assert sum(epochs[-1].values()) < 0.7 * sum(epochs[0].values())
+    assert sum(epochs[-1].values()) < 0.9 * sum(epochs[0].values())
+
+
+NARROW = {"kind": "tinybert", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize("start", ["teacher", "random"])
+@pytest.mark.parametrize("projections", ["shared", "per_layer"])
+def test_maps_start_where_no_random_one_comes_soon(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, projections: str
+) -> None:
+    """The first step's losses against those of random maps after several epochs, and of maps that give nothing."""
+    (fitted,) = learn_layers(pair(folder, **NARROW, start=start), tmp_path / "fit", projections=projections)
+    monkeypatch.setattr(layers.Projections, "fit", lambda *_: None)
+    plan = {"projections": projections, "learning_rate": 5e-3, "epochs": 3}
+    *_, learnt = learn_layers(pair(folder, **NARROW, start=start), tmp_path / "random", **plan)
+    monkeypatch.setattr(
+        layers.Projections,
+        "fit",
+        lambda self, *_: [weight.data.zero_() for name, weight in self.named_parameters() if "student" not in name],
+    )
+    (nothing,) = learn_layers(pair(folder, **NARROW, start=start), tmp_path / "zero", projections=projections)
+    for name in ("embedding", "hidden"):
+        assert fitted[name] < min(learnt[name], nothing[name])
+
+
+def test_a_fitted_map_is_the_best_there_is(folder: Path) -> None:
+    """A shared one over all layers, one each over its own; the ridge is small."""
+    found, plan = pair(folder, **NARROW), recipe.Intermediate()
+    features = [found.train.features[number] for number in range(48)]
+    ours, theirs = (seen(model, features) for model in (found.student, found.teacher))
+    for per_layer in (False, True):
+        model = layers.Projections(found, per_layer)
+        model.fit(found, plan)
+        for place in (0, 1) if per_layer else (slice(None),):
+            source, target = ours[[1, 2]][place], theirs[[2, 4]][place]
+            source, target = source.reshape(-1, 16), target.reshape(-1, 32)
+            best = np.linalg.lstsq(source, target, rcond=None)[0]
+            weight = (model.hidden[place] if per_layer else model.hidden).weight.detach().numpy().T
+            errors = [float(((source @ one - target) ** 2).mean()) for one in (weight, best)]
+            assert errors[0] == pytest.approx(errors[1], rel=0.05)
+
+
+def seen(model: PreTrainedModel, features: list[encoding.Features]) -> np.ndarray:
+    """All hidden states at real pieces, (layers and embeddings, pieces, hidden)."""
+    arrays = {name: torch.from_numpy(array) for name, array in encoding.collate(features, 0).items()}
+    with torch.no_grad():
+        states = model.eval().base_model(**arrays, output_hidden_states=True).hidden_states
+    return np.stack([state[arrays["attention_mask"].bool()].numpy() for state in states])
+
+
+def test_a_killed_phase_with_fitted_maps_ends_with_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    """Killed in the second epoch, after the checkpoint of the first."""
+    plan = {"epochs": 2, "learning_rate": 1e-3}
+    learn_layers(pair(folder, **NARROW), tmp_path / "whole", **plan)
+    found = pair(folder, **NARROW)
+    found.progress = stop_at("intermediate", 4)
+    with pytest.raises(Stop):
+        learn_layers(found, tmp_path / "cut", **plan)
+    assert (tmp_path / "cut" / "checkpoint.safetensors").is_file()
+    learn_layers(pair(folder, **NARROW), tmp_path / "cut", **plan)
+    whole, cut = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() and all(np.array_equal(weight, cut[name]) for name, weight in whole.items())
 
 
 ALONE = {"embedding": 0.0, "hidden": 0.0, "attention": 0.0}
@@ -210,6 +275,98 @@ def test_the_bytes_that_are_told_are_those_on_disk(folder: Path, tmp_path: Path)
     said = next(float(remark.split()[-4]) for remark in remarks if remark.startswith("teacher's states: 48 rows"))
     size = sum(path.stat().st_size for path in (tmp_path / "kept/states").iterdir()) / 1e6
     assert size == pytest.approx(said, abs=0.1)
+
+
+def test_both_phases_together_keep_what_is_allowed(folder: Path, tmp_path: Path) -> None:
+    """Room for the states of the first phase and half of those of the second: that one's teacher runs beside it."""
+    quick = {"epochs": 1, "batch_size": 16}
+    values = {"intermediate": quick | {"embedding": 0, "attention": 0}, "prediction": quick | {"cosine": 1}}
+    plan = recipe.Distil.model_validate(values)
+    for name, share, kept in (("little", 2.5, ["intermediate"]), ("enough", 3.1, ["intermediate", "prediction"])):
+        found = pair(folder, kind="distilbert", layers=2)
+        one = 4 * 32 * sum(found.train.lengths)  # bytes of the states of one layer; the first phase reads two
+        distil.learn(found, plan, share * one, tmp_path / name)
+        assert sorted(path.parent.name for path in (tmp_path / name).glob("*/states")) == kept
+        size = sum(path.stat().st_size for path in (tmp_path / name).glob("*/states/*"))
+        assert size < 1.1 * share * one
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
+    found = pair(folder, **NARROW)
+    remarks = told(found)
+    plan = recipe.Intermediate(epochs=1, batch_size=16)
+    layers.learn_layers(found, plan, tmp_path, 1e9)
+    assert not (tmp_path / "states").exists()
+    assert any("0.0 MB are free" in one and "runs beside the student" in one for one in remarks)
+    with pytest.raises(DiskFullError, match="teacher's answers"):
+        answers.teacher_answers(found, tmp_path / "logits")
+
+
+def test_answers_are_compared_in_float32(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = []
+    own = answers.soft_loss
+    monkeypatch.setattr(answers, "soft_loss", lambda *args: kinds.append(args[1].dtype) or own(*args))
+    plan = recipe.Prediction(epochs=1, batch_size=16, precision="bfloat16")
+    answers.learn_answers(pair(folder, kind="distilbert", layers=2), plan, tmp_path)
+    assert set(kinds) == {torch.float32}
+
+
+@pytest.fixture(scope="module")
+def gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("gpt")
+    source = tiny_gpt(home / "source", "gpt2", layers=4)
+    gpt_transfer.start(source, home / "model", 3).save_pretrained(home / "model")
+    return home / "model"
+
+
+DECODER = {"kind": "distilgpt", "layers": 2}
+
+
+def test_a_gpt_learns_patiently_from_the_last_real_piece(
+    gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, given = pair(gpt, **DECODER), []
+    own = layers.patient_error
+    monkeypatch.setattr(layers, "patient_error", lambda ours, theirs: given.append(theirs) or own(ours, theirs))
+    learn_layers(found, tmp_path, **ALONE, patient=1.0, batch_size=48)
+    features = found.train.features
+    arrays = {name: torch.from_numpy(array) for name, array in encoding.collate(features, found.pad_id).items()}
+    with torch.no_grad():
+        states = found.teacher.base_model(
+            input_ids=arrays["input_ids"], attention_mask=arrays["attention_mask"], output_hidden_states=True
+        ).hidden_states[2]
+    last = states[torch.arange(48), arrays["attention_mask"].sum(1) - 1]
+    norms = sorted(float(one.norm()) for one in last)
+    assert sorted(float(one.norm()) for one in given[0][0]) == pytest.approx(norms, rel=1e-4)
+    assert norms[-1] - norms[0] > 1e-2  # the first pieces of all texts would be the same
+
+
+def test_the_last_state_of_a_gpt_is_what_its_head_reads(gpt: Path, tmp_path: Path) -> None:
+    """A student whose norm above the layers is off is seen by the cosine, in either phase."""
+    found = without_dropout(pair(gpt, kind="distilgpt", layers=4))
+    with torch.no_grad():
+        found.student.transformer.ln_f.bias.add_(torch.linspace(-2, 2, 32))
+    (inside,) = learn_layers(found, tmp_path / "inside", **ALONE, cosine=1.0)
+    plan = recipe.Prediction(epochs=1, batch_size=16, learning_rate=1e-9, cosine=1)
+    (after,) = answers.learn_answers(found, plan, tmp_path / "after").epochs
+    assert inside["cosine"] > 0.01 and after["losses"]["cosine"] == pytest.approx(inside["cosine"], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["attention", "relations"])
+def test_a_gpt_has_no_scores_and_no_relations_to_teach(gpt: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"distil\.intermediate\.{name}.*encoders alone"):
+        learn_layers(pair(gpt, **DECODER), tmp_path, **(ALONE | {name: 1.0}))
+
+
+def test_a_shared_cache_of_a_gpt_holds_no_scores(gpt: Path, tmp_path: Path) -> None:
+    plan = recipe.Intermediate(epochs=1, batch_size=16, attention=0)
+    layers.learn_layers(pair(gpt, **DECODER), plan, tmp_path, 1e9, tmp_path / "all")
+    (path,) = (tmp_path / "all").glob("*/*")
+    assert {name.split("/")[0] for name in load_file(path)} == {"hidden"}
 
 
 def test_a_rate_that_explodes_stops_before_the_weights_are_lost(folder: Path, tmp_path: Path) -> None:

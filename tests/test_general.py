@@ -129,6 +129,19 @@ def test_the_losses_of_tinybert(texts: Path, source: Path) -> None:
 
 
 @torch.no_grad()
+def test_maps_start_from_a_fit(texts: Path, source: Path) -> None:
+    made, found = objective(source, plan(texts, **TINY), **NARROW), batch(source)
+    with attention.recordable(made.teacher, made.model):
+        before = made(found)
+    rows = {name: found[name].numpy() for name in ("input_ids", "attention_mask", "token_type_ids")}
+    made.fit([rows])
+    with attention.recordable(made.teacher, made.model):
+        after = made(found)
+    assert after["embedding"] < 0.7 * before["embedding"] and after["hidden"] < 0.7 * before["hidden"]
+    assert after["attention"] == before["attention"]
+
+
+@torch.no_grad()
 def test_padding_never_contributes(texts: Path, source: Path) -> None:
     made, found = objective(source, plan(texts, embedding=1.0, hidden=1.0)), batch(source)
     longer = {name: F.pad(tensor, (0, 5), value=-100 if name == "labels" else 0) for name, tensor in found.items()}

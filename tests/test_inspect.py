@@ -5,18 +5,22 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
-from attar.benchmarks import graphs, inspection, macs
+from attar.benchmarks import graphs, inspection, macs, record
 from attar.benchmarks.graphs import Graph, Node
 from attar.benchmarks.inspection import shares
 from attar.benchmarks.parts import Resolver, part_of
+from attar.compress import blocks
 from attar.errors import AttarError
 from attar.export import ort_format
 from attar.export.onnx import export_fp32
 from attar.export.sizes import count_parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sample_run import sample
 from small_models import saved, small
 
 
@@ -63,7 +67,15 @@ def tflite_file(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-@pytest.mark.parametrize("kind", ["onnx_file", "ort_file", "int8_file"])
+@pytest.fixture(scope="session")
+def int4_file(onnx_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Embeddings too; whole blocks are 32 long."""
+    path = tmp_path_factory.mktemp("int4") / "model-int4.onnx"
+    blocks.onnx_int4(onnx_file, path, 32, [])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "ort_file", "int8_file", "int4_file"])
 def test_the_parts_of_a_file_are_those_of_the_model(kind: str, teacher: Path, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(kind)
     found = {share.part: share for share in shares(path)}
@@ -89,8 +101,6 @@ def test_the_parts_of_a_tflite_file(tflite_file: Path, teacher: Path) -> None:
 
 
 def test_our_reader_agrees_with_onnx(onnx_file: Path) -> None:
-    import onnx
-
     model = onnx.load(onnx_file)
     graph = graphs.read(onnx_file)
     expected = {t.name: onnx.numpy_helper.to_array(t).nbytes for t in model.graph.initializer}
@@ -243,6 +253,42 @@ def test_macs_are_those_that_pytorch_does(
 
 def test_macs_of_a_static_file(tflite_file: Path, teacher: Path) -> None:
     assert sum(macs.count(tflite_file, 16).values()) == counted_by_torch(teacher, 16)
+
+
+def test_a_static_file_is_counted_at_its_own_length(tflite_file: Path, onnx_file: Path, tmp_path: Path) -> None:
+    own = {share.part: share.macs for share in shares(tflite_file, 16)}
+    (found,) = inspection.inspect(tflite_file, 40).models.values()
+    assert {share.part: share.macs for share in found} == own
+    model = onnx.load(onnx_file)
+    for value in model.graph.input:
+        for size, count in zip(value.type.tensor_type.shape.dim, (1, 16), strict=True):
+            size.dim_value = count
+    onnx.save(model, tmp_path / "static.onnx")
+    (found,) = inspection.inspect(tmp_path / "static.onnx", 40).models.values()
+    assert sum(share.macs or 0 for share in found) == sum(macs.count(onnx_file, 16).values())
+
+
+@pytest.mark.parametrize("head", ["tokens", "span"])
+def test_heads_that_read_every_piece_are_counted_for_each(head: Any, tmp_path: Path) -> None:
+    folder = saved(small("bert", head), tmp_path / "model")
+    export_fp32(folder, tmp_path / "model.onnx", head)
+    (found,) = inspection.inspect(tmp_path / "model.onnx", 9).models.values()
+    assert sum(share.macs or 0 for share in found) == counted_by_torch(folder, 9, head)
+
+
+@pytest.mark.parametrize("kind", ["classification", "question_answering"])
+def test_a_run_is_counted_at_the_length_asked_for(kind: str, onnx_file: Path, tmp_path: Path) -> None:
+    run = sample()
+    here = next(model for model in run.models if str(model.file).endswith(".onnx"))
+    parts = run.shares | {here.name: shares(onnx_file)}
+    run = run.model_copy(update={"task": run.task | {"kind": kind}, "shares": parts})
+    file = tmp_path / str(here.file)
+    file.parent.mkdir()
+    shutil.copy(onnx_file, file)
+    record.save(run, tmp_path / "run.json")
+    found = inspection.inspect(tmp_path, 8).models
+    assert found.pop(here.name) == shares(onnx_file, 8, whole=kind == "question_answering") != parts.pop(here.name)
+    assert found == parts and found  # files that are not there are as the record says
 
 
 @pytest.mark.parametrize("family", ["albert", "gpt2"])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from attar.compress import attention, losses
-from attar.compress.patient import patient_error
+from attar.compress.patient import patient_error, summary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cosine
@@ -67,6 +67,28 @@ def test_golden_values() -> None:
         float(patient_error([s[:, 0], s[:, 1]], [t[:, 0], t[:, 1]])),
     ]
     assert found == pytest.approx(GOLDEN, rel=1e-5)
+
+
+def test_in_bfloat16_the_means_are_those_of_float32() -> None:
+    """bfloat16 has 8 bits: it counts to 256, and a mean over 700 pieces in it would be off by percents."""
+    mask = mask_of([301, 399], 400)
+    s, t = (random(2, 400, 4, seed=seed).bfloat16() for seed in (0, 1))
+    a, c = (random(2, 2, 400, 400, seed=seed).bfloat16() for seed in (2, 3))
+    for measure, inputs in (
+        (losses.hidden_error, (s, t, mask)),
+        (losses.cosine_error, (s, t, mask)),
+        (losses.attention_error, (a, c, mask)),
+    ):
+        found, exact = measure(*inputs), measure(*(one.float() for one in inputs))
+        assert found.dtype == torch.float32
+        assert float(found) == pytest.approx(float(exact), rel=1e-6)
+    assert patient_error([s[:, 0]], [t[:, 0]]).dtype == torch.float32
+
+
+def test_a_text_is_its_first_piece_or_its_last_real_one() -> None:
+    states, mask = random(2, 4, 3), mask_of([2, 4], 4)
+    assert torch.equal(summary(states, mask, last=False), states[:, 0])
+    assert torch.equal(summary(states, mask, last=True), torch.stack([states[0, 1], states[1, 3]]))
 
 
 GOLDEN = [4.262210845947266, 2.6504065990448, 2.6504478454589844, 1.100185751914978, 4.0804314613342285]

@@ -415,9 +415,12 @@ def test_quantizations_are_artefacts_like_others(home: Path, run: Path, capsys: 
     settings = {
         "export.onnx": "[fp16,int8-static,int4,mixed]",
         "export.ort": "[int4]",
+        "export.tflite": "[int4]",
+        "export.lengths": "[32]",
         "export.processors": "[any-cpu,dot-product]",
         "export.calibration.rows": "24",
         "export.mixed.share": "0.4",
+        "export.int4.block": "16",  # as wide as the student: a longer block is filled up
         "export.tolerance": "40",  # a tiny model's 40 rows: it is the road that is tried here
     }
     sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
@@ -426,13 +429,14 @@ def test_quantizations_are_artefacts_like_others(home: Path, run: Path, capsys: 
     assert [one["reused"] for one in record["stages"][:2]] == [True, True]  # teach and distil, from the sibling run
     rows = {model["name"]: model for model in record["models"] if model["of"] == "student"}
     integer = {f"model-{word}{kind}.onnx" for word in ("int8-static", "mixed") for kind in ("", "-dot-product")}
-    assert set(rows) == {"student", "model-fp16.onnx", "model-int4.onnx", "model-int4.ort"} | integer
+    small = {"model-int4.onnx", "model-int4.ort", "model-32-int4.tflite"}
+    assert set(rows) == {"student", "model-fp16.onnx"} | small | integer
     assert {model["status"] for model in rows.values()} == {"ok"}, [model["reason"] for model in rows.values()]
     assert all(rows[name]["scores"]["dev"] and rows[name]["cost"]["latencies"] for name in rows if name != "student")
     mixed = rows["model-mixed.onnx"]
     wide = sum(one["elements"] for one in mixed["matrices"] if one["wide"])
     assert 0 < wide <= 0.4 * sum(one["elements"] for one in mixed["matrices"])
-    assert 4 < rows["model-int4.onnx"]["bits"] < 8
+    assert all(4 < rows[name]["bits"] < 8 for name in small), {name: rows[name]["bits"] for name in small}
     assert any("model-mixed.onnx" in note and "have 8 bits" in note for note in record["notes"])
     card = load_manifest(out / "bundle")
     meant = {one.file: one.processors for one in card.artefacts}

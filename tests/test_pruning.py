@@ -234,11 +234,59 @@ def test_the_best_stay(scores: list[list[int]], data: st.DataObject) -> None:
         assert all(s >= max(dropped, default=0) for s in kept[1:])
 
 
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_every_layer_keeps_a_head_and_a_neuron_whatever_the_ratios(scope: Any) -> None:
+    model = small()
+    spec = recipe.Prune(heads=0.9, ffn=0.995, layers=0.34, importance="magnitude", scope=scope)
+    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, NONE).student
+    assert compact.shape(found).layers == ((1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_no_more_heads_are_to_stay_than_the_layers_that_stay_have(steps: int) -> None:
+    """An average layer has 5 of the heads, of which 9 in 10 are to stay; the one that stays has 2."""
+    sizes: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8}
+    first = recipe.Prune(heads=0.34, importance="magnitude")
+    model = small(**sizes)
+    with torch.no_grad():  # the first layer matters most
+        blocks(model)[0].get("down").weight.mul_(9)
+    uneven = pruning.cut(model, pruning.Goal(2, 64, (2, 8), None), first, NONE).student
+    assert [heads for heads, _ in compact.shape(uneven).layers] == [2, 8]
+    spec = recipe.Prune(heads=0.1, layers=0.5, importance="magnitude", scope="global", steps=steps)
+    for goal in pruning.goals(uneven, spec):
+        uneven = pruning.cut(uneven, goal, spec, NONE).student
+    assert compact.shape(uneven).layers == ((2, 48),)
+
+
+def test_heads_that_all_layers_share_do_not_go_with_a_layer() -> None:
+    model = sharing.share(small(), recipe.Share(part="attention", start="first"), NONE)
+    spec = recipe.Prune(heads=0.25, layers=0.34, importance="magnitude", scope="global")
+    (goal,) = pruning.goals(model, spec)
+    assert compact.shape(pruning.cut(model, goal, spec, NONE).student).layers == ((3, 48), (3, 48))
+
+
+@pytest.mark.parametrize(("groups", "layers", "stay"), [(1, 0.5, [1, 2]), (2, 0.5, [1, 3]), (1, 0.25, [1, 2, 3])])
+def test_of_an_alberts_layers_the_first_of_each_group_stay(groups: int, layers: float, stay: list[int]) -> None:
+    model = sharing.share(small(num_hidden_layers=4), recipe.Share(part="all", groups=groups, start="first"), NONE)
+    assert layout.kind(model.config) == "albert"
+    spec = recipe.Prune(layers=layers, importance="magnitude")
+    found = pruning.cut(model, pruning.goals(model, spec)[0], spec, NONE)
+    assert found.layers == stay and layout.shape(found.student).layers == len(stay)
+    states, before = ([*hidden_states(one)] for one in (found.student, model))
+    assert torch.equal(states[1], before[1])  # and compute what they did, up to the first that is gone
+
+
+def hidden_states(model: PreTrainedModel) -> Iterator[Tensor]:
+    inputs = {name: torch.from_numpy(values) for name, values in batch(model).items()}
+    with torch.no_grad():
+        yield from model(**inputs, output_hidden_states=True).hidden_states
+
+
 def test_wrong_cuts() -> None:
     model = small()
-    for field, where in (("heads", "heads"), ("layers", "layers")):
-        spec = recipe.Prune(**{field: 0.9}, importance="magnitude")
-        with pytest.raises(UsageError, match=f"prune.{where}: .*leaves nothing"):
+    for field in ("hidden", "layers"):
+        spec = recipe.Prune(**{field: 0.99}, importance="magnitude")
+        with pytest.raises(UsageError, match=f"prune.{field}: .*leaves nothing"):
             pruning.goals(model, spec)
     spec = recipe.Prune(heads=0.5, importance="magnitude")
     for goal in (pruning.Goal(4, 32, (4,) * 3, (48,) * 3), pruning.Goal(3, 40, (4,) * 3, (48,) * 3)):

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
 from attar import recipe
-from attar.compress import blocks, graphs, half, litert_quantization, quantization, sensitivity, static_int8
+from attar.compress import (
+    blocks,
+    factorizing,
+    graphs,
+    half,
+    litert_quantization,
+    quantization,
+    sensitivity,
+    static_int8,
+)
 from attar.errors import AttarError
-from attar.export import calibration, ort_format, parity, sizes
+from attar.export import calibration, ort_format, parity, plans, proof, sizes
+from attar.export.onnx import export_fp32
 from attar.tasks.encoding import Features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
+from small_models import saved, small
 from test_export import LENGTH, VOCABULARY, artefacts, texts
 
 Values = npt.NDArray[np.float32]
@@ -100,7 +111,28 @@ def test_int4_computes_with_the_rounded_weights(
     elements = {one.name: one.elements for one in found}
     wide = sum(elements[name] for name in tables) / sum(elements.values())
     assert bits == pytest.approx(8 * wide + (4 + 36 / 32) * (1 - wide))
-    assert sizes.check((tmp_path / "int4.onnx").stat().st_size, sum(elements.values()), bits)[0]
+    assert sizes.check(tmp_path / "int4.onnx", sum(elements.values()), bits)[0]
+
+
+@pytest.mark.parametrize("block", [16, 128])
+def test_bits_are_those_that_the_file_stores(block: int, tmp_path: Path) -> None:
+    """Of odd widths and partial blocks too: a factorized table is 7 wide here, and its layers 40."""
+    model = factorizing.factorize(small(hidden_size=40, intermediate_size=24), recipe.Factorize(rank=7))
+    rows = [Features([5, 9, 30, 2], [0] * 4), Features([7, 50], [0] * 2)]
+    export_fp32(saved(model, tmp_path), tmp_path / "fp32.onnx")
+    matrices = graphs.matrices(graphs.parted(graphs.load(tmp_path / "fp32.onnx")))
+    bits = blocks.onnx_int4(tmp_path / "fp32.onnx", tmp_path / "int4.onnx", block, [])
+    parts = ("_Q4", "_scales", "_zero_points", "_bytes", "_zeros")
+    stored = sum(values.nbytes for name, values in weights(tmp_path / "int4.onnx").items() if name.endswith(parts))
+    assert bits == pytest.approx(8 * stored / sum(one.elements for one in matrices))
+    changed = {
+        one.name: blocks.rounded(weights_of(tmp_path / "fp32.onnx", one.name), block, table=one.table)
+        for one in matrices
+    }
+    exact = answers(replaced(tmp_path / "fp32.onnx", tmp_path / "rounded.onnx", changed), rows)
+    ort_format.convert(tmp_path / "int4.onnx", tmp_path / "int4.ort")
+    for file in ("int4.onnx", "int4.ort"):
+        assert np.abs(answers(tmp_path / file, rows) - exact).mean() < 0.1 * np.std(exact)
 
 
 def weights_of(fp32: Path, name: str) -> npt.NDArray[Any]:
@@ -116,6 +148,14 @@ def test_int4_goes_into_ort_files_and_gives_the_same_bytes_again(
     assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "2.onnx").read_bytes()
     ort_format.convert(tmp_path / "1.onnx", tmp_path / "1.ort")
     np.testing.assert_allclose(answers(tmp_path / "1.ort", rows), answers(tmp_path / "1.onnx", rows), atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", get_args(plans.Precision))
+def test_a_file_that_could_not_be_made_has_a_row(precision: str) -> None:
+    names = ("file", "of", "runtime", "again", "length", "bytes", "bits")
+    card = dict.fromkeys(names) | {"file": "model.x", "of": "student", "runtime": "litert", "again": False}
+    found = proof.row(card | {"precision": precision, "failure": "no"}, 1000)
+    assert found.parameter_bytes is not None and 500 <= found.parameter_bytes <= 4000
 
 
 def test_a_block_of_no_known_length_is_refused(fp32: Path, tmp_path: Path) -> None:

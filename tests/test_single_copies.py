@@ -10,7 +10,7 @@ import pytest
 from attar import recipe
 from attar.compress import factorizing, litert_quantization, pruning, quantization, sharing
 from attar.compress.evidence import Evidence
-from attar.export import litert, onnx, ort_format, parity
+from attar.export import litert, onnx, ort_format, parity, sizes
 from attar.export.single_copies import fold_transposes
 from attar.tasks.encoding import Features
 from attar.teachers import checkpoint, compact, heads
@@ -76,6 +76,10 @@ def test_a_file_holds_each_weight_once(name: str, made: Made) -> None:
     assert needed * 0.99 < found < needed * 1.05 + 4 * GRAPH
     # A copy of the smallest shared matrix in each of the other layers would break that limit.
     assert 3 * HIDDEN**2 * (1 if "int8" in name else 4) > needed * 0.05 + 4 * GRAPH
+    bits, parameters = (8 if "int8" in name else 32), matrices + vectors
+    ok, detail = sizes.check(made.folder / name, parameters, bits)
+    assert ok, detail
+    assert not sizes.check(made.folder / name, parameters - HIDDEN**2, bits)[0]  # nor is one that is there twice hidden
 
 
 @pytest.mark.parametrize("name", FILES)

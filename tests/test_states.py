@@ -17,6 +17,10 @@ from transformers import (
     DistilBertModel,
     ElectraConfig,
     ElectraModel,
+    GPT2Config,
+    GPT2Model,
+    OpenAIGPTConfig,
+    OpenAIGPTModel,
     PreTrainedModel,
     RobertaConfig,
     RobertaModel,
@@ -30,6 +34,10 @@ MODELS = {
         DistilBertConfig(vocab_size=50, n_layers=4, dim=16, n_heads=2, hidden_dim=32)
     ),
     "electra": lambda: ElectraModel(ElectraConfig(**SMALL, embedding_size=8)),
+    "gpt2": lambda: GPT2Model(GPT2Config(vocab_size=50, n_layer=4, n_embd=16, n_head=2, n_positions=16)),
+    "openai-gpt": lambda: OpenAIGPTModel(
+        OpenAIGPTConfig(vocab_size=50, n_layer=4, n_embd=16, n_head=2, n_positions=16)
+    ),
     "roberta": lambda: RobertaModel(RobertaConfig(**SMALL)),
 }
 INPUTS = {"input_ids": torch.randint(2, 50, (2, 6), generator=torch.Generator().manual_seed(0))}
@@ -53,7 +61,7 @@ def test_the_asked_hidden_states_are_the_librarys(family: str) -> None:
                 assert torch.equal(seen.hidden[layer], expected[layer])
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", sorted(MODELS.keys() - {"openai-gpt"}))  # whose attention is its own
 def test_scores_and_vectors_of_single_layers(family: str) -> None:
     """Each layer's are the same, whichever others are asked for, and the fused layers compute the same states."""
     found = model(family)
@@ -78,6 +86,15 @@ def test_nothing_above_the_highest_asked_layer_runs(highest: int, kind: str) -> 
     with attention.recordable(found):
         states.run(found, INPUTS, Wanted(**{kind: asked}))
     assert ran == list(range(1, max(asked) + 1))
+
+
+def test_the_norm_above_a_gpts_layers_runs_where_the_highest_state_is_read() -> None:
+    found, ran = model("gpt2"), []
+    found.ln_f.register_forward_hook(lambda *_: ran.append("norm"))
+    states.run(found, INPUTS, Wanted(hidden=frozenset({3})))
+    assert not ran
+    states.run(found, INPUTS, Wanted(hidden=frozenset({4})))
+    assert ran == ["norm"]
 
 
 def test_watching_changes_nothing_and_states_carry_gradients() -> None:

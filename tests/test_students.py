@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from attar import recipe, students
+from attar.compress import attention, losses
+from attar.compress import states as compressed
 from attar.errors import UsageError
-from attar.students import layer_map, narrow
+from attar.students import head_map, layer_map, narrow
 from attar.students.heads import parts
 from attar.teachers import checkpoint, heads, layout
 from conftest import tiny_teacher
@@ -107,6 +109,62 @@ def test_a_narrow_start_is_closer_to_the_teacher_than_a_random_one(teacher_model
 
     assert alike(started) > 0.5
     assert alike(started) > alike(blank) + 0.3
+
+
+def logits(model: PreTrainedModel) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**IDS).logits
+
+
+@pytest.mark.parametrize("count", [8, 16])
+def test_more_heads_than_the_teachers_add_up_to_its_own(teacher_model: PreTrainedModel, count: int) -> None:
+    """Where a score fits into the narrower heads, nothing else is lost: each writes its part of what one wrote."""
+    with torch.no_grad():
+        for layer in range(4):
+            for part in layout.linear(teacher_model, layer, "query").parameters():
+                part.view(4, 8, -1)[:, 32 // count :] = 0  # scores of the rank of a student's head
+    student = students.build(teacher_model, recipe.Student(kind="tinybert", layers=4, heads=count)).eval()
+    assert torch.allclose(logits(student), logits(teacher_model), atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_and_wider_heads_write_what_all_of_their_share_did(teacher_model: PreTrainedModel, count: int) -> None:
+    """Where the heads of a share look alike, their one head computes what they did; none is dropped."""
+    with torch.no_grad():
+        for layer in range(4):
+            for name in ("query", "key"):
+                for part in layout.linear(teacher_model, layer, name).parameters():
+                    heads_of = part.view(count, 4 // count, 8, -1)
+                    heads_of[:, 1:] = heads_of[:, :1].clone()
+    student = students.build(teacher_model, recipe.Student(kind="tinybert", layers=4, heads=count)).eval()
+    assert torch.allclose(logits(student), logits(teacher_model), atol=1e-3)
+
+
+def test_a_wider_head_is_full(teacher_model: PreTrainedModel) -> None:
+    spec = recipe.Student(kind="tinybert", layers=2, hidden_size=16, heads=1, intermediate_size=32)
+    found = layout.read(students.build(teacher_model, spec))
+    for name in ("query", "key", "value", "output"):
+        assert torch.linalg.matrix_rank(found[f"0.{name}.weight"], rtol=1e-2) > 8  # of a teacher's head
+
+
+def test_a_student_head_starts_with_the_scores_that_it_is_taught(teacher_model: PreTrainedModel) -> None:
+    """With all units and room for every rank: the mean of its share, as the attention loss pools them."""
+    student = students.build(teacher_model, recipe.Student(kind="tinybert", layers=4, heads=2)).eval()
+    with torch.no_grad(), attention.recordable(student, teacher_model):
+        ours, theirs = (
+            compressed.run(model, IDS, compressed.Wanted(scores=frozenset({1}))).scores[1]
+            for model in (student, teacher_model)
+        )
+    assert losses.attention_error(ours, losses.pool_heads(theirs, 2), IDS["attention_mask"]) < 1e-4
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_what_heads_write_adds_up_whatever_their_numbers(large: int, small: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    products = [torch.randn(5, 3, generator=generator) @ torch.randn(3, 6, generator=generator) for _ in range(large)]
+    parts = narrow._parted(products, head_map.shares(large, small))
+    assert len(parts) == small
+    assert torch.allclose(torch.stack(parts).sum(0), torch.stack(products).sum(0), atol=1e-3)
 
 
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(1, 10), st.integers(0, 99))
