@@ -71,7 +71,10 @@ def gauges(run: Run) -> list[Gauge]:
         found.append(Gauge(f"{split} {metric}", f"{value * 100:.1f}", "", against, where))
     if less is not None and theirs is not None:
         name = "drop under the teacher" if less >= 0 else "gain over the teacher"
-        gauge = Gauge(name, points(abs(less)), "points", f"teacher {theirs * 100:.1f}", "")
+        first, second = (
+            below(below(f"models[{run.models.index(one)}].scores", split), metric) for one in (teacher, model) if one
+        )
+        gauge = Gauge(name, points(abs(less)), "points", f"teacher {theirs * 100:.1f}", f"{first} - {second}")
         found.append(_judged(gauge, run, "max_drop"))
     return found
 
