@@ -55,7 +55,10 @@ def prepare(run: Path, limit: int, threads: int, folder: Path) -> dict[str, Any]
 
 
 def derived(run: Path, limit: int, threads: int) -> recipe.Recipe:
-    """The run's recipe with its finished teacher, fewer rows, and no test; refuses what a peer cannot be given."""
+    """The run's recipe with its finished teacher, fewer rows, and no test; refuses what a peer cannot be given.
+
+    All compute in float32: the peers' scripts do, and programs are compared, not number formats.
+    """
     settings = [
         f"teacher.model={(run / 'teacher').resolve()}",
         "teacher.finetune=false",
@@ -66,6 +69,9 @@ def derived(run: Path, limit: int, threads: int) -> recipe.Recipe:
         f"threads={threads}",
         "name=ours",
     ]
+    own = recipe_file.load(run / "recipe.yaml").distil
+    settings += ["distil.intermediate.precision=float32"] if own.intermediate else []
+    settings += ["distil.prediction.precision=float32"]
     spec = recipe_file.load(run / "recipe.yaml", settings)
     plan, last = spec.distil.intermediate, spec.distil.prediction
     if spec.task.kind != "classification" or spec.task.both_orders:
