@@ -251,19 +251,19 @@ def compare(
         failed(error.line())
     found: dict[str, Cost] = {}
     for number, model in enumerate(models, 1):
-        if peak:
-            times[model.name] = [_beside(peak, model, one) for one in times[model.name]]
+        if peak and times[model.name]:
+            read = macs.weights(model.path)
+            times[model.name] = [_beside(peak, model, one, read) for one in times[model.name]]
         if times[model.name] and model.queries:
             on_progress("loading and memory", number, len(models))
             found[model.name] = _cost(model, times[model.name], rates.get(model.name, []), failed)
     return Comparison(protocol, found, watch.conditions(), problems, peak)
 
 
-def _beside(peak: Floor, model: Contender, one: Latency) -> Latency:
-    """A latency with its floor."""
+def _beside(peak: Floor, model: Contender, one: Latency, read: int) -> Latency:
+    """A latency with its floor; `read` bytes of weights belong to the model's products."""
     length = model.length or one.length or round(one.pieces or 0)
     work = sum(macs.count(model.path, length, whole=model.whole).values())
-    read = macs.weights(model.path)
     least = peak.least_ms(work, model.precision, one.threads, read)
     return one.model_copy(update={"macs": work, "weights": read, "floor_ms": least})
 

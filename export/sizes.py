@@ -1,8 +1,9 @@
 """What a file should weigh, and where the weights of a model are.
 
-- Shared and tied weights are easily written twice (ALBERT 45 -> 340 MB). The matrices that a file holds are compared
-  with what its unique parameters need, and what it holds beside its weights with the operators that it has: biases,
-  norms and scales are of 32 bits in files of every precision, and hide no matrix that is there twice.
+- Shared and tied weights are easily written twice (ALBERT 45 -> 340 MB). A file is compared with what its unique
+  parameters need (`total`), with room for what is not 8 bits in an int8 file. That room could hide a small matrix: those
+  that the file holds are compared too, and what it holds beside its weights with the operators that it has. Biases,
+  norms and scales are of 32 bits in files of every precision.
 - Parameters are counted from the header of `model.safetensors`, which is plain JSON: no library, no weights read.
 """
 
@@ -18,7 +19,10 @@ from ..benchmarks import graphs
 from ..errors import AttarError
 
 FLOAT32 = 32  # bits
-TOLERANCE = 0.01  # of the matrices: shapes and masks, which are none
+TOLERANCE = 0.05  # of the file: biases and layer norms stay float32 in an int8 file
+# Operators, names, and the scales of narrow layers grow with the layers, not with the weights.
+GRAPH_BYTES = 256 * 1024
+MATRICES = 0.01  # of the matrices: shapes and masks, which are none
 FOLDED = 8192  # elements up to which PyTorch writes a matrix in float32 for each layer that shares it
 # Measured on files of all formats and precisions: 70 to 200 bytes for each operator, 500 to 800 in `.ort`.
 NODE_BYTES, HEADER_BYTES = 1000, 16 * 1024
@@ -52,16 +56,27 @@ class Counts:
         return {name.replace("_", "-"): count for name, count in asdict(self).items() if count}
 
 
+def total(file_bytes: int, parameters: int, width_bits: float) -> tuple[bool, str]:
+    """Whether a file is no larger than its unique parameters need at `width_bits` each, and the figures in words."""
+    needed = int(parameters * width_bits / 8)
+    limit = int(needed * (1 + TOLERANCE)) + GRAPH_BYTES
+    figures = f"{file_bytes:,} bytes for {parameters:,} parameters of {width_bits:.3g} bits ({needed:,} bytes)"
+    if file_bytes > limit:
+        return False, f"{figures}, more than {limit:,}: some weights are stored twice or wider"
+    return True, figures
+
+
 def check(file: Path, parameters: int, width_bits: float) -> tuple[bool, str]:
-    """Whether a file holds no more than its unique parameters need at `width_bits` each, and the figures in words.
+    """Whether a file, its matrices and what is beside its weights are no more than they need; the figures in words.
 
     Raises `AttarError` for a file that cannot be read.
     """
     graph, size = graphs.read(file), file.stat().st_size
-    needed = int(parameters * width_bits / 8)
-    figures = f"{size:,} bytes for {parameters:,} parameters of {width_bits:.3g} bits ({needed:,} bytes)"
+    small_enough, figures = total(size, parameters, width_bits)
+    if not small_enough:
+        return False, figures
     matrices = [one for one in graph.constants if _is_matrix(one, FOLDED if width_bits == FLOAT32 else 0)]
-    held, limit = sum(one.bytes for one in matrices), int(needed * (1 + TOLERANCE))
+    held, limit = sum(one.bytes for one in matrices), int(parameters * width_bits / 8 * (1 + MATRICES))
     if held > limit:
         return False, f"{figures}; its matrices take {held:,}, more than {limit:,}: some are stored twice or wider"
     rest = size - sum(one.bytes for one in graph.constants)

@@ -86,8 +86,8 @@ def test_weights_scale_their_losses_and_zero_leaves_one_out(folder: Path, tmp_pa
 
 def test_a_narrow_student_learns_its_teachers_layers(folder: Path, tmp_path: Path) -> None:
     found = pair(folder, kind="tinybert", layers=2, hidden_size=16, heads=2, intermediate_size=32)
-    epochs = learn_layers(found, tmp_path, epochs=6, learning_rate=5e-3)
-    assert sum(epochs[-1].values()) < 0.9 * sum(epochs[0].values())
+    epochs = learn_layers(found, tmp_path, epochs=40, learning_rate=1e-2)  # its maps fit from the start
+    assert sum(epochs[-1].values()) < 0.7 * sum(epochs[0].values())
 
 
 NARROW = {"kind": "tinybert", "layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 32}

@@ -273,6 +273,8 @@ def test_a_shared_layer_is_stored_once(tmp_path: Path) -> None:
     copy.name = "written_twice"
     onnx_library.save(model, tmp_path / "twice.onnx")
     assert not sizes.check(tmp_path / "twice.onnx", total, 32)[0]
+    copy.CopyFrom(max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data)))
+    assert not sizes.total(model.ByteSize(), total, 32)[0]
     _shared_layers_are_quantized_once(tmp_path, total)
 
 
@@ -289,6 +291,7 @@ def _shared_layers_are_quantized_once(folder: Path, total: int) -> None:
         path = folder / f"{name}.onnx"
         ok, detail = sizes.check(path, total, width)
         assert ok, f"{name}: {detail}"
+        assert path.stat().st_size < 1.05 * total * width / 8 + sizes.GRAPH_BYTES / 4, name
         error = np.abs(np.array(parity.score_outputs(path, "onnxruntime", rows)) - exact)
         assert error.mean() < 0.6 * np.std(exact), name
 

@@ -12,6 +12,8 @@ import onnx
 import pytest
 from attar.errors import AttarError
 from attar.export import sizes
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from test_export import tiny_model
 
@@ -43,6 +45,17 @@ def test_parts_are_those_of_the_architecture(family: str, tmp_path: Path) -> Non
     assert counts.embeddings == (4000 + 40 + types) * width + 2 * width + project
     outputs = 1 if family == "distilbert" else 3
     assert counts.head == 64 * 64 + 64 + outputs * (64 + 1)
+
+
+@given(st.integers(10**6, 10**9), st.sampled_from([8, 32]))
+def test_a_file_as_large_as_its_weights_passes_and_twice_as_large_does_not(parameters: int, bits: int) -> None:
+    needed = parameters * bits // 8
+    assert sizes.total(needed, parameters, bits)[0]
+    assert sizes.total(int(needed * 1.04), parameters, bits)[0]
+    ok, detail = sizes.total(2 * needed, parameters, bits)
+    assert not ok
+    assert "twice" in detail
+    assert f"{parameters:,}" in detail
 
 
 MATRICES = {"table": (2000, 128), "product": (640, 512), "shared": (128, 640)}

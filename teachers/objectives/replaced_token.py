@@ -6,8 +6,8 @@
   sampling has no gradient, so of the generator only the embeddings it shares see the discriminator's loss.
 - Section 3.2: token and position embeddings are one for both, in the discriminator's embedding size, from which the
   narrower generator projects; the generator's output embeddings are its input embeddings. The section's other way is
-  one encoder for both, which needs a generator of the discriminator's size (`tied: all`; 84.4 against 84.3 on GLUE
-  there): what the generator learns is then at the discriminator's hand from the first step.
+  one encoder for both, which needs a generator of the discriminator's size (`tied: all`): what the generator learns is
+  then at the discriminator's hand from the first step.
 - A sample is drawn by inverting the generator's distribution function at one uniform number a position: the same
   multinomial draw as with Gumbel noise, with one random number instead of one for each piece of the vocabulary.
 - `model` is the discriminator, a stock ElectraForPreTraining: the teacher that remains.

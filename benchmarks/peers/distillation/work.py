@@ -69,10 +69,10 @@ def derived(run: Path, limit: int, threads: int) -> recipe.Recipe:
         f"threads={threads}",
         "name=ours",
     ]
-    own = recipe_file.load(run / "recipe.yaml").distil
-    settings += ["distil.intermediate.precision=float32"] if own.intermediate else []
-    settings += ["distil.prediction.precision=float32"]
     spec = recipe_file.load(run / "recipe.yaml", settings)
+    phases = {name: getattr(spec.distil, name) for name in ("intermediate", "prediction")}
+    plain = {name: one and one.model_copy(update={"precision": "float32"}) for name, one in phases.items()}
+    spec = spec.model_copy(update={"distil": spec.distil.model_copy(update=plain)})
     plan, last = spec.distil.intermediate, spec.distil.prediction
     if spec.task.kind != "classification" or spec.task.both_orders:
         raise UsageError("the peers are compared on classification", where=f"{run}/recipe.yaml:task")
