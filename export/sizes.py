@@ -1,9 +1,9 @@
 """What a file should weigh, and where the weights of a model are.
 
 - Shared and tied weights are easily written twice (ALBERT 45 -> 340 MB). A file is compared with what its unique
-  parameters need (`total`), with room for what is not 8 bits in an int8 file. That room could hide a small matrix: those
-  that the file holds are compared too, and what it holds beside its weights with the operators that it has. Biases,
-  norms and scales are of 32 bits in files of every precision.
+  parameters need (`total`), with room for what is not 8 bits in an int8 file. That room could hide a small matrix:
+  the matrices are compared too, and what is beside the weights with the operators that there are. Biases, norms and
+  scales are of 32 bits in files of every precision.
 - Parameters are counted from the header of `model.safetensors`, which is plain JSON: no library, no weights read.
 """
 
