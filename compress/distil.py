@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -107,5 +108,6 @@ def leave(pair: Pair, splits: dict[str, Encoded], folder: Path, max_length: int)
         "rows": {name: encoded.count for name, encoded in splits.items()},
         "parameters": checkpoint.unique_parameters(student),
         "layers": pair.layers,
+        "heads": pair.heads and asdict(pair.heads),
         "width": heads.width(student, task),
     }

@@ -23,7 +23,7 @@ from ..tasks.encoding import Encoder
 from ..tasks.task import Encoded, Task
 from ..teachers import checkpoint, heads
 from . import distil
-from .pair import Pair
+from .pair import Heads, Pair
 
 Around = Callable[[PreTrainedModel], AbstractContextManager[Any]]  # what a student learns within
 
@@ -42,11 +42,13 @@ def heal(
     stage: str,
     kept: Path | None = None,
     around: Around = nullcontext,
+    left: Heads | None = None,
 ) -> dict[str, Any]:
     """Fill `folder`, which holds the student's tokenizer, with the healed student; gives its scores, size and curves.
 
-    `mapped` is the teacher's layer, from 1, of each of the student's. Checkpoints stand in `work`, the teacher's
-    answers in `kept`. The student learns within `around` it, and is saved as that leaves it.
+    `mapped` is the teacher's layer, from 1, of each of the student's, and `left` what it has of its heads. Checkpoints
+    stand in `work`, the teacher's answers in `kept`. The student learns within `around` it, and is saved as that
+    leaves it.
     """
     seed = spec.student_seed
     torch.manual_seed(seed)
@@ -74,6 +76,7 @@ def heal(
         lessons,
         theirs.pad_id,
         kept,
+        left,
     )
     with around(pair.student):
         curves = distil.learn(pair, plan, spec.distil.cache.states, work, stage=stage)

@@ -179,9 +179,9 @@ def layer_losses(
         errors = [losses.hidden_error(model.carry(student.hidden[s], s), teacher.hidden[t], mask) for s, t in mapped]
         found["hidden"] = plan.hidden * torch.stack(errors).sum()
     if plan.attention:
-        pairs = [(student.scores[s], teacher.scores[t]) for s, t in mapped]
-        # The teacher's are pooled to the heads of most layers; a layer that was cut may have fewer.
-        errors = [losses.attention_error(s, losses.pool_heads(t, s.shape[1]), mask) for s, t in pairs]
+        errors = [
+            losses.attention_error(student.scores[s], pair.for_layer(teacher.scores[t], s), mask) for s, t in mapped
+        ]
         found["attention"] = plan.attention * torch.stack(errors).sum()
     if plan.relations:
         ours, theirs = student.vectors[last], teacher.vectors[plan.relation_layer or top]

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from .. import training
 from ..tasks.encoding import Features
 from ..tasks.task import Answers, Encoded, Task
-from ..teachers import heads
+from ..teachers import heads, layout
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Which of the heads that a student's layers once had are left after some were cut."""
+
+    born: int  # heads of each layer before
+    left: list[list[int]]  # of each layer, as they run, the numbers of its heads, from 0
 
 
 @dataclass
@@ -32,11 +41,21 @@ class Pair:
     theirs: Encoded | None = None  # `train` as the teacher reads it, where its pieces are not the student's
     their_pad: int | None = None
     kept: Path | None = None  # where others find what the teacher answers; None: nobody else asks
+    heads: Heads | None = None  # None: the student has all that it had
 
     @property
     def device(self) -> torch.device:
         """Where both live."""
         return torch.device(self.student.device)
+
+    @property
+    def shares(self) -> int:
+        """The number of shares of its heads that the teacher's scores are pooled to."""
+        return self.heads.born if self.heads else layout.shape(self.student).heads
+
+    def for_layer(self, scores: Tensor, layer: int) -> Tensor:
+        """Of the teacher's pooled scores, (batch, shares, length, length), those for the student's layer, from 1."""
+        return scores[:, self.heads.left[layer - 1]] if self.heads else scores
 
     @property
     def lessons(self) -> Encoded:

@@ -46,10 +46,11 @@ class Goal:
 
 
 class Cut(NamedTuple):
-    """A student that was cut, and which of its layers stayed, from 1."""
+    """A student that was cut, which of its layers stayed, from 1, and which heads of each of those, from 0."""
 
     student: PreTrainedModel
     layers: list[int]
+    heads: list[list[int]]
 
 
 def goals(model: PreTrainedModel, spec: recipe.Prune) -> list[Goal]:
@@ -112,11 +113,11 @@ def cut(model: PreTrainedModel, goal: Goal, spec: recipe.Prune, evidence: Eviden
         shared = _drop_layers(work, stay, scores, shared)
     if spec.layers:  # with this cut, or with one before it
         goal = replace(goal, heads=_within(goal.heads, scores.heads), neurons=_within(goal.neurons, scores.neurons))
-    _cut_units(work, goal, scores, comparable=spec.importance == "taylor")
+    heads = _cut_units(work, goal, scores, comparable=spec.importance == "taylor")
     own = blocks(work)
     sizes = tuple((block.heads, block.neurons) for block in own)
     student = compact.filled(model, joined(work), hidden=goal.hidden, depth=goal.layers, layers=sizes, shared=shared)
-    return Cut(student.requires_grad_(True), stay)
+    return Cut(student.requires_grad_(True), stay, [heads[run * len(own) // len(stay)] for run in range(len(stay))])
 
 
 def _staying(work: PreTrainedModel, left: int, scores: Scores) -> list[int]:
@@ -153,13 +154,16 @@ def _drop_layers(
     return shared | {"group": len(stay)} if shared and len(stay) > 1 else None
 
 
-def _cut_units(work: PreTrainedModel, goal: Goal, scores: Scores, comparable: bool) -> None:
-    """Cut heads, neurons and hidden units of a model whose layers are those that stay."""
+def _cut_units(work: PreTrainedModel, goal: Goal, scores: Scores, comparable: bool) -> list[list[int]]:
+    """Cut heads, neurons and hidden units of a model whose layers are those that stay; gives the heads left of each."""
     graph, own = Dependencies(work), blocks(work)
+    readers = [id(block.get(READERS["heads"]).weight) for block in own]  # the same where layers share it
+    left = {reader: list(range(block.heads)) for reader, block in zip(readers, own, strict=True)}
     for block, stay in _chosen(owners(own, READERS["heads"]), scores.heads, goal.heads, "heads", comparable):
         size = block.head_size
         channels = torch.arange(size * block.heads).view(-1, size)
         graph.cut(block.get("query"), channels[~stay].flatten().tolist())
+        left[readers[own.index(block)]] = stay.nonzero().flatten().tolist()
     for block, stay in _chosen(owners(own, READERS["neurons"]), scores.neurons, goal.neurons, "ffn", comparable):
         graph.cut(block.get("up"), (~stay).nonzero().flatten().tolist())
     hidden = len(scores.hidden)
@@ -168,6 +172,7 @@ def _cut_units(work: PreTrainedModel, goal: Goal, scores: Scores, comparable: bo
     dropped = sorted(scores.hidden.argsort()[: hidden - goal.hidden].tolist())
     for module in graph.hidden:
         graph.cut(module, dropped)
+    return [left[reader] for reader in readers]
 
 
 def _chosen(

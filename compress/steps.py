@@ -23,8 +23,9 @@ from ..tasks.encoding import Encoder
 from ..tasks.lama import UNKNOWNS
 from ..tasks.table import Example
 from ..tasks.task import Task
-from ..teachers import checkpoint, heads
+from ..teachers import checkpoint, heads, layout
 from . import evidence, factorizing, fake_quantization, grids, healing, pruning, sharing, trimming
+from .pair import Heads
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Smaller:
 
     model: PreTrainedModel
     layers: list[int] | None = None  # those that stayed, from 1, where not all did
+    heads: list[list[int]] | None = None  # of each of them those that stayed, from 0, where not all did
     report: dict[str, Any] | None = None
     remarks: Sequence[str] = ()
     around: healing.Around = nullcontext  # what it heals within
@@ -97,7 +99,7 @@ def _prune(plan: recipe.Prune, patient: Patient) -> list[Change]:
 
     def cut(goal: pruning.Goal, model: PreTrainedModel) -> Smaller:
         found = pruning.cut(model, goal, plan, seen)
-        return Smaller(found.student, found.layers)
+        return Smaller(found.student, found.layers, found.heads)
 
     return [partial(cut, goal) for goal in pruning.goals(patient.model, plan)]
 
@@ -129,11 +131,13 @@ def take(
     progress: training.Progress,
     kept: Path | None = None,
     copies: Sequence[Example] = (),
+    heads_left: Heads | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with what the step makes of the student in the folder `before`; gives its scores and size.
 
-    `layers` is the teacher's layer, from 1, of each of the student's. In `kept` stand the teacher's answers. `copies`
-    are rows that it heals on beside those of the data, and that the operation does not look at.
+    `layers` is the teacher's layer, from 1, of each of the student's, `heads_left` what it has of its first heads. In
+    `kept` stand the teacher's answers. `copies` are rows that it heals on beside those of the data, and that the
+    operation does not look at.
     """
     model, lessons = heads.load(task.head, before), replace(data, train=[*data.train, *copies])
     checkpoint.save_tokenizer(before, folder)
@@ -144,13 +148,44 @@ def take(
     cuts = OPERATIONS[step.operation](getattr(step, step.operation), patient)
     for number, cut in enumerate(cuts, 1):
         smaller = cut(model)
+        heads_left = left(heads_left, model, smaller.layers, smaller.heads)
         model = smaller.model
         layers = layers if smaller.layers is None else [layers[stays - 1] for stays in smaller.layers]
         work = folder / "checkpoints" / str(number)
         found = healing.heal(
-            spec, plan, lessons, task, teacher, model, layers, folder, work, progress, name, kept, smaller.around
+            spec,
+            plan,
+            lessons,
+            task,
+            teacher,
+            model,
+            layers,
+            folder,
+            work,
+            progress,
+            name,
+            kept,
+            smaller.around,
+            heads_left,
         )
         curves += found["training"]
         remarks += [*smaller.remarks, *found["remarks"]]
         reports += [smaller.report] if smaller.report else []
     return found | {"training": curves, "remarks": remarks, "reports": reports}
+
+
+def left(
+    before: Heads | None, model: PreTrainedModel, layers: Sequence[int] | None, stay: Sequence[Sequence[int]] | None
+) -> Heads | None:
+    """What is left of a student's first heads when `model`, which has `before`, is cut.
+
+    `layers` of it stay, from 1, and in each of those the heads `stay`, from 0; None where all do.
+    """
+    depth, born = layout.shape(model).layers, layout.shape(model).heads
+    if stay is None or not (before or any(len(heads) < born for heads in stay)):
+        return before
+    before = before or Heads(born, [list(range(born))] * depth)
+    return Heads(
+        before.born,
+        [[before.left[n - 1][i] for i in heads] for n, heads in zip(layers or range(1, depth + 1), stay, strict=True)],
+    )

@@ -41,7 +41,7 @@ class TeacherStates:
     ) -> None:
         """Open the cache in `folder` where `allowed` bytes suffice; it may hold more than is `wanted`: `held`."""
         self.pair, self.wanted, self.held = pair, wanted, held or wanted
-        self.heads = layout.shape(pair.student).heads
+        self.heads = pair.shares
         self.cache: Cache | None = None
         if allowed is None or wanted == Wanted():
             return
@@ -103,7 +103,7 @@ class TeacherStates:
 
 def bytes_each(pair: Pair, held: Wanted) -> list[int]:
     """How many bytes each of the teacher's sequences takes on disk, in float32."""
-    width, heads = layout.shape(pair.teacher).hidden, layout.shape(pair.student).heads
+    width, heads = layout.shape(pair.teacher).hidden, pair.shares
     along = width * (len(held.hidden) + 3 * len(held.vectors))
     square = heads * len(held.scores)
     lengths = [len(row.input_ids) for row in pair.lessons.features]

@@ -123,7 +123,9 @@ def of_step(number: int, spec: Recipe) -> Stage:
 
     def build(context: Context, folder: Path) -> dict[str, Any]:
         from ..compress import steps
+        from ..compress.pair import Heads
 
+        left = context.results[maker].get("heads")
         return steps.take(
             spec,
             step,
@@ -137,9 +139,10 @@ def of_step(number: int, spec: Recipe) -> Stage:
             context.progress,
             context.out / ANSWERS,
             _copies(context) if copies else [],
+            Heads(**left) if left else None,
         )
 
-    version = 2 if step.prune and step.prune.layers else 1
+    version = 3 if step.prune and step.prune.heads else 2 if step.prune and step.prune.layers else 1
     needs = ("teach", *(["augment"] if copies else []), maker)
     return Stage(name, spec.folder_of(name), version, needs, inputs, build)
 

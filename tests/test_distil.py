@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from attar import recipe, students
-from attar.compress import answers, distil, layers
-from attar.compress.pair import Pair
+from attar.compress import answers, distil, layers, pruning, steps
+from attar.compress.evidence import Evidence
+from attar.compress.pair import Heads, Pair
 from attar.errors import AttarError, DiskFullError, UsageError
 from attar.stages.stage import stated
 from attar.students import layer_map
@@ -17,6 +18,7 @@ from attar.tasks.table import Example
 from attar.tasks.task import Answers
 from attar.tasks.text import TextTask
 from attar.teachers import gpt_transfer, heads
+from attar.teachers.blocks import blocks
 from conftest import LABELS, SENTENCES, tiny_teacher
 from helpers import Stop, silent, stop_at
 from safetensors.numpy import load_file
@@ -61,6 +63,27 @@ def without_dropout(found: Pair) -> Pair:
 def test_a_student_that_is_its_teacher_has_no_loss(folder: Path, tmp_path: Path) -> None:
     (losses,) = learn_layers(without_dropout(pair(folder, kind="distilbert", layers=4)), tmp_path)
     assert set(losses) == {"embedding", "hidden", "attention"}
+    assert max(losses.values()) < 1e-6
+
+
+def test_heads_that_are_left_learn_from_those_that_they_were(folder: Path, tmp_path: Path) -> None:
+    """Heads that write nothing are cut, twice, and layers with them: what is left is what it was before."""
+    found = without_dropout(pair(folder, kind="distilbert", layers=4))
+    gone = [[1], [0, 3], [], [0]]
+    for model in (found.student, found.teacher):
+        for block, silent_heads in zip(blocks(model), gone, strict=True):
+            for head in silent_heads:
+                part = slice(head * block.head_size, (head + 1) * block.head_size)
+                block.get("output").weight.data[:, part] = 0
+                for name in ("query", "key", "value"):
+                    block.get(name).weight.data[part] = 0
+    spec = recipe.Prune(heads=0.5, importance="magnitude", scope="global")
+    for count in (14, 12):
+        cut = pruning.cut(found.student, pruning.Goal(4, 32, count, None), spec, Evidence())
+        found.heads = steps.left(found.heads, found.student, cut.layers, cut.heads)
+        found.student = cut.student
+    assert found.heads == Heads(4, [[n for n in range(4) if n not in silent_heads] for silent_heads in gone])
+    (losses,) = learn_layers(without_dropout(found), tmp_path)
     assert max(losses.values()) < 1e-6
 
 

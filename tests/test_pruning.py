@@ -66,8 +66,10 @@ def test_what_writes_nothing_goes_first_and_changes_nothing(family: str, measure
     heads_left, neurons_left = 4 * layers - sum(h for h, _ in gone), 48 * layers - sum(n for _, n in gone)
     spec = recipe.Prune(heads=0.5, importance=measure, scope="global")
     goal = pruning.Goal(3, 32, heads_left, neurons_left)
-    found = pruning.cut(model, goal, spec, evidence(model)).student
+    found, stay, left = pruning.cut(model, goal, spec, evidence(model))
     assert compact.shape(found).layers == tuple((4 - h, 48 - n) for h, n in gone)
+    silent = [SILENT_HEADS[0 if family == "albert" else layer] for layer in range(3)]
+    assert stay == [1, 2, 3] and left == [[head for head in range(4) if head not in gone] for gone in silent]
     torch.testing.assert_close(answers(found), before, atol=1e-5, rtol=1e-5)
     assert torch.equal(answers(model), before)  # which stays as it was
     again = heads.load("sequence", saved(found, tmp_path)).eval()
