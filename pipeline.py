@@ -24,6 +24,8 @@ from .slots import Slot, obtain
 from .stages import ANSWERS, BUNDLE, TOGETHER, Stage
 from .tasks import triples
 
+OF_TEACHERS = ("pretrain", "knowledge", "teach")
+
 
 def run(
     spec: Recipe,
@@ -59,6 +61,8 @@ def run(
         whole = until == BUNDLE.name
         try:
             for stage in stages.of(spec):
+                if stage.name != "pretrain" and until not in OF_TEACHERS and not context.keys.keys() - {"pretrain"}:
+                    _fits(context)
                 _perform(context, stage)
                 if stage.name == "teach" and not searched:
                     affordable(spec, out / "teacher" / "tokenizer.json", any(step.trim for step in spec.compress))
@@ -76,6 +80,13 @@ def run(
             if "teach" in context.results and (whole or not (out / "run.json").is_file()):
                 _report(context)
     return context
+
+
+def _fits(context: Context) -> None:
+    """A student that its teacher cannot have is a slip: tell it before the teacher is trained."""
+    from . import students
+
+    students.check(context.recipe.student, context.origin)
 
 
 def _help(context: Context) -> Context:

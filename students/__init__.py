@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModel, PreTrainedModel
@@ -15,12 +16,17 @@ from ..teachers import checkpoint, layout
 from . import distilbert, distilgpt, tinybert
 from .heads import Purpose
 
-REGISTRY: dict[str, Callable[[PreTrainedModel, recipe.Student, Purpose, Sequence[Arrays]], PreTrainedModel]] = {
-    "distilbert": distilbert.build,
-    "tinybert": tinybert.build,
-    "distilgpt": distilgpt.build,
-}
+REGISTRY: dict[str, Any] = {"distilbert": distilbert, "tinybert": tinybert, "distilgpt": distilgpt}
 OF_DECODERS = ("distilgpt",)
+
+
+def check(spec: recipe.Student, source: Path | str) -> None:
+    """Refuse, before anything is trained, a student that the teacher in `source` cannot have; no weights are read.
+
+    Raises `UsageError` for a kind, for sizes or for a layer map that do not fit it.
+    """
+    with torch.device("meta"):
+        _module(teacher := checkpoint.shapes(source), spec).configure(teacher, spec)
 
 
 def build(
@@ -32,12 +38,18 @@ def build(
 
     Raises `UsageError` where the kind is no student of the teacher's family.
     """
+    built: PreTrainedModel = _module(teacher, spec).build(teacher, spec, head, rows)
+    return built
+
+
+def _module(teacher: PreTrainedModel, spec: recipe.Student) -> Any:
+    """The module of the kind, with `configure` and `build`."""
     kind = layout.kind(teacher.config)
     decoder = kind in checkpoint.DECODERS
     if decoder != (spec.kind in OF_DECODERS):
         fix = "set student.kind: distilgpt" if decoder else f"use one of {', '.join(checkpoint.DECODERS)}"
         raise UsageError(f"a {spec.kind} cannot be made from a {kind} teacher", where="student.kind", fix=fix)
-    return REGISTRY[spec.kind](teacher, spec, head, rows)
+    return REGISTRY[spec.kind]
 
 
 def start(

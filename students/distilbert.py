@@ -20,18 +20,16 @@ from . import heads, same_width
 from .layer_map import resolve
 
 
-def build(
-    teacher: PreTrainedModel,
-    spec: recipe.Student,
-    head: heads.Purpose,
-    rows: Sequence[Arrays],  # noqa: ARG001
-) -> PreTrainedModel:
-    """A DistilBERT with the head of `teacher`, started from it; no `rows` are needed, for nothing is narrowed."""
+def configure(teacher: PreTrainedModel, spec: recipe.Student) -> DistilBertConfig:
+    """The student's configuration; of its teacher only the configuration is read.
+
+    Raises `UsageError` for another width than the teacher's, or for layers that it has not.
+    """
     shape = layout.shape(teacher)
     same_width.check(spec, hidden_size=shape.hidden, heads=shape.heads, intermediate_size=shape.intermediate)
     layers = spec.layers or max(1, shape.layers // 2)
-    chosen = resolve(spec.layer_map, layers, shape.layers)
-    config = DistilBertConfig(
+    resolve(spec.layer_map, layers, shape.layers)
+    return DistilBertConfig(
         vocab_size=shape.vocabulary,
         max_position_embeddings=shape.positions,
         n_layers=layers,
@@ -44,8 +42,19 @@ def build(
         seq_classif_dropout=0.1,
         **heads.labels(teacher),
     )
+
+
+def build(
+    teacher: PreTrainedModel,
+    spec: recipe.Student,
+    head: heads.Purpose,
+    rows: Sequence[Arrays],  # noqa: ARG001
+) -> PreTrainedModel:
+    """A DistilBERT with the head of `teacher`, started from it; no `rows` are needed, for nothing is narrowed."""
+    config = configure(teacher, spec)
     student = heads.create(head, config)
     if spec.start == "teacher":
+        chosen = resolve(spec.layer_map, config.n_layers, layout.shape(teacher).layers)
         layout.write(student, start(teacher, chosen))
         heads.copy(teacher, student)
     return student

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -22,24 +23,31 @@ from .layer_map import resolve
 LAYER = re.compile(r"^(.*\bh\.)(\d+)(\..*)$")
 
 
-def build(
-    teacher: PreTrainedModel,
-    spec: recipe.Student,
-    head: heads.Purpose,
-    rows: Sequence[Arrays],  # noqa: ARG001
-) -> PreTrainedModel:
-    """A decoder with the teacher's head, started from it; no `rows` are needed, for nothing is narrowed.
+def configure(teacher: PreTrainedModel, spec: recipe.Student) -> Any:
+    """The student's configuration; of its teacher only the configuration is read.
 
-    Raises `UsageError` for another width than the teacher's.
+    Raises `UsageError` for another width than the teacher's, or for layers that it has not.
     """
     config = copy.deepcopy(teacher.config)
     inside = getattr(config, "n_inner", None) or 4 * config.n_embd
     same_width.check(spec, hidden_size=config.n_embd, heads=config.n_head, intermediate_size=inside)
     depth = config.n_layer
     config.n_layer = spec.layers or max(1, depth // 2)
-    chosen = resolve(spec.layer_map, config.n_layer, depth)
+    resolve(spec.layer_map, config.n_layer, depth)
+    return config
+
+
+def build(
+    teacher: PreTrainedModel,
+    spec: recipe.Student,
+    head: heads.Purpose,
+    rows: Sequence[Arrays],  # noqa: ARG001
+) -> PreTrainedModel:
+    """A decoder with the teacher's head, started from it; no `rows` are needed, for nothing is narrowed."""
+    config = configure(teacher, spec)
     student = heads.create(head, config)
     if spec.start == "teacher":
+        chosen = resolve(spec.layer_map, config.n_layer, teacher.config.n_layer)
         student.load_state_dict(start(teacher, chosen))
     return student
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 
 from ..errors import AttarError
 from ..files import folder_digest
@@ -138,6 +138,12 @@ def load(
 def family(source: Path | str) -> str:
     """The family that the checkpoint's configuration states."""
     return layout.kind(_config(source))
+
+
+def shapes(source: Path | str) -> PreTrainedModel:
+    """The encoder of the checkpoint's configuration, no weights read: on the device `meta` it has none."""
+    found: PreTrainedModel = AutoModel.from_config(_config(source))
+    return found
 
 
 def classes(source: Path | str) -> list[str]:

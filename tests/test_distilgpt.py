@@ -194,7 +194,7 @@ def test_an_empty_text_an_encoder_and_another_width_are_refused(gpt: Path, teach
     written(tmp_path / "dev.txt", " \n")
     with pytest.raises(AttarError, match="no text"):
         pipeline.run(parse(stated), tmp_path / "a", until="distil")
-    with pytest.raises(AttarError, match="is not one of gpt2"):
+    with pytest.raises(AttarError, match="from a bert teacher; use one of gpt2"):
         pipeline.run(parse(language(teacher, tmp_path) | {"distil": stated["distil"]}), tmp_path / "b", until="distil")
     with pytest.raises(UsageError, match="keeps its teacher's hidden_size"):
         students.build(load(gpt), recipe.Student(kind="distilgpt", hidden_size=16), "lm")

@@ -249,6 +249,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(home: Path, run: Path, tmp_pa
         (["task.max_length=512"], 1, "task.max_length"),
         (["student.layers=9"], 2, "student.layers"),
         (["student.heads=5", "student.hidden_size=24"], 2, "24 is not a multiple of 5 heads"),
+        (["student.layer_map=[4, 2]"], 2, "[4, 2] must rise within 1..4"),
+        (["student.hidden_size=64"], 2, "set student.start: random"),
+        (["student.kind=distilgpt", "distil.intermediate=null"], 2, "cannot be made from a bert teacher"),
         (["studnt.layers=9"], 2, "did you mean 'student'"),
         (["distil.prediction.soft=0"], 2, "nothing would be learnt"),
     ],
@@ -263,13 +266,13 @@ def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = [word for setting in settings for word in ("--set", setting)]
-    # Beside the finished run, so that its teacher is found and only the wrong part is reached.
     out = run.parent / f"bad-{tmp_path.name}"
     assert main(["compress", str(home / "recipe.yaml"), "--out", str(out), "--quiet", *options]) == code
     error = capsys.readouterr().err.strip()
     assert len(error.splitlines()) == 1
     assert error.startswith("attar: ")
     assert words in error
+    assert not (out / "teacher").exists()  # told before anything is trained
     shutil.rmtree(out, ignore_errors=True)
 
 
