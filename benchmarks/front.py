@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .assembly import latency
 from .cells import DASH, Cell, Row, Table, figure, source
 from .derived import digits, metric_of
-from .record import Limit, Model, Run, Trial
-from .verdict import LIMIT_NAMES, amount
+from .judging import latency
+from .record import Model, Run, Trial
 
 STATUS = {"trained": "", "stopped": "stopped", "over": "too costly", "impossible": "cannot be"}
 
@@ -35,13 +34,6 @@ def costs(trial: Trial, metric: str) -> tuple[float, ...] | None:
 def file_of(trial: Trial) -> Model | None:
     """The file that a trial is judged by."""
     return next((one for one in trial.models if one.name == trial.best), None)
-
-
-def over(limit: Limit) -> str:
-    """A limit of cost that was missed: `size 4.1 MB of 3 MB`."""
-    if limit.value is None:
-        return f"{LIMIT_NAMES[limit.name]} was not measured"
-    return f"{LIMIT_NAMES[limit.name]} {amount(limit, limit.value)} of {amount(limit, limit.limit)}"
 
 
 def described(trial: Trial) -> str:

@@ -13,13 +13,12 @@ from rich.table import Table
 
 from ..export import bundle as bundles
 from ..export import manifest
-from ..recipe import Budget, Search
-from . import assembly, front, study_tables
+from . import front, study_tables
 from .derived import digits, latency_at, setting_of
-from .record import Latency, Limit, Model, Run, Trial
+from .record import Latency, Model, Run, Trial
 from .study_record import StudyRecord
 from .terminal import table
-from .verdict import LIMIT_NAMES, amount, headline
+from .verdict import headline
 
 SHORT = 200  # characters of a context that a command line bears
 
@@ -52,7 +51,7 @@ def run(found: Run, folder: Path) -> Iterator[Table | str]:
             yield f"[yellow]rejected[/] {escape(model.name)}: {escape(model.reason)}"
     if found.search:
         yield _tried(found)
-    yield from (f"[yellow]{escape(line)}[/]" for line in _advice(found))
+    yield from (f"[yellow]{escape(line)}[/]" for line in found.advice)
     report = folder / ("run.json" if language else "report.html")
     yield f"report   {escape(str(report))}\nbundle   {escape(str(folder / 'bundle'))}"
     for note in found.notes:
@@ -77,35 +76,6 @@ def tried(trials: Sequence[Trial], metric: str, winner: int | None = None) -> Ta
         name = escape(front.described(trial))
         rows.add_row(f"{trial.number}{mark}", name, digits(bytes_ / 1e6), front.milliseconds(ms), f"{-100 * lack:.2f}")
     return rows
-
-
-def _advice(found: Run) -> Iterator[str]:
-    """What would meet the limits that a run missed: what its search found, or a file of its own, and a search."""
-    missed = [limit for limit in found.limits if not limit.met]
-    if found.search or not missed:
-        yield from found.search.advice if found.search else ()
-        return
-    for limit in missed:
-        yield from _meets(found, limit)
-    if found.recipe["student"]["kind"] != "distilgpt":  # the students of a search's own space are encoders
-        trials = Search.model_fields["trials"].default
-        yield f"`--trials {trials}` looks for a student within the limits"
-
-
-def _meets(found: Run, limit: Limit) -> Iterator[str]:
-    """The smallest of the run's other files that meets a limit which its choice missed, and what that one misses."""
-    budget, name = Budget.model_validate(found.recipe["budget"]), LIMIT_NAMES[limit.name]
-    longest = found.recipe["task"]["max_length"]
-    for model in sorted(found.models, key=lambda one: one.bytes or 0):
-        whole = model.length is None or model.length >= longest
-        if (model.role, model.of, model.status, whole) != ("artefact", "student", "ok", True):
-            continue
-        own = assembly.limits(budget, model, found.models, found.task["metric"])
-        here = next((one for one in own if one.name == limit.name), None)
-        if here and here.met and here.value is not None:
-            others = " and ".join(front.over(one) for one in own if not one.met)
-            yield f"{name}: {model.name} has {amount(here, here.value)}" + (f", but misses {others}" if others else "")
-            return
 
 
 def stage(results: dict[str, dict[str, Any]], name: str, folder: Path) -> Iterator[Table | str]:

@@ -283,7 +283,6 @@ class Search(Entry):
     winner: int | None = None  # the trial whose student this run is
     candidates: int  # in the space
     ended: str  # why no more were tried
-    advice: list[str] = []  # what would meet the limits that were missed
 
 
 class Run(Entry):
@@ -310,6 +309,7 @@ class Run(Entry):
     targets: list[Site] = []  # other machines, and emulated ones, that run its files
     search: Search | None = None  # how its student was found, where it was searched for
     limits: list[Limit] = []
+    advice: list[str] = []  # what would meet the limits that were missed
     choice: str | None = None  # the artefact the verdict is about: the smallest that passed and meets the budget
     notes: list[str] = []  # conditions a reader must know
     file: str = Field("run.json", exclude=True)  # the name of the file it was read from

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..benchmarks import assembly
-from ..benchmarks.front import described, over
+from ..benchmarks import judging
+from ..benchmarks.front import described
+from ..benchmarks.judging import over
 from ..benchmarks.record import Limit, Model, Trial
 from ..benchmarks.verdict import LIMIT_NAMES, amount
 from ..recipe import Budget
@@ -39,9 +40,7 @@ class Judge:
 
     def missed(self, file: Model) -> list[Limit]:
         """The limits of cost that a file misses."""
-        return [
-            one for one in assembly.limits(self.cost_limits, file, [self.teacher, file], self.metric) if not one.met
-        ]
+        return [one for one in judging.limits(self.cost_limits, file, [self.teacher, file], self.metric) if not one.met]
 
     def score(self, file: Model) -> float:
         """Of the file on dev."""
@@ -54,7 +53,7 @@ class Judge:
     def best(self, files: Sequence[Model]) -> Model | None:
         """The file that would be the default of the student's bundle: the smallest that fits."""
         scored = [one for one in files if self.metric in one.scores.get("dev", {})]
-        return assembly.choose(self.cost_limits, [self.teacher, *scored], self.metric, self.longest)
+        return judging.choose(self.cost_limits, [self.teacher, *scored], self.metric, self.longest)
 
     def told(self, file: Model) -> str:
         """The limits of cost that a file misses, in words."""
@@ -127,7 +126,7 @@ def advice(missed: Sequence[Limit], judge: Judge, trials: Sequence[Trial]) -> li
 
 
 def _of(limit: Limit, judge: Judge, file: Model) -> list[Limit]:
-    every = assembly.limits(
+    every = judging.limits(
         judge.budget.model_copy(update={"max_drop": None}), file, [judge.teacher, file], judge.metric
     )
     return [one for one in every if one.name == limit.name]
@@ -140,6 +139,6 @@ def _for_drop(judge: Judge, trials: Sequence[Trial]) -> str:
             "drop: no student of the space was left out for its cost; allow more, train longer, or add larger students"
         )
     nearest = min(over, key=judge.excess)
-    latency = assembly.latency(nearest, [nearest])
+    latency = judging.latency(nearest, [nearest])
     costs = f"{(nearest.bytes or 0) / 1e6:.2f} MB" + (f" and {latency:.2f} ms" if latency else "")
     return f"drop: the next larger student takes {costs}; allow that much, a larger drop, or train longer"

@@ -110,9 +110,11 @@ def _tell(out: Path, judge: Judge, found: Search, winner: Trial, failures: full.
     """Write into the run's record what was tried, and which students gave no bundle."""
     run_record = record.load(out)
     missed = [limit for limit in run_record.limits if not limit.met]
-    tried = found.model_copy(update={"winner": winner.number, "advice": advice(missed, judge, found.trials)})
+    tried = found.model_copy(update={"winner": winner.number})
     notes = [*run_record.notes, *failures.notes(winner)]
-    run_record = run_record.model_copy(update={"search": tried, "notes": notes})
+    run_record = run_record.model_copy(
+        update={"search": tried, "advice": advice(missed, judge, found.trials), "notes": notes}
+    )
     record.save(run_record, out / "run.json")
     report.write(run_record, out)
 

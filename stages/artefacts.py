@@ -148,7 +148,7 @@ def _bundle_inputs(context: Context) -> Any:
 
 
 def _bundle(context: Context, folder: Path) -> dict[str, Any]:
-    from ..benchmarks import assembly
+    from ..benchmarks import assembly, judging
     from ..export import language, package
 
     lm = context.recipe.language
@@ -159,7 +159,7 @@ def _bundle(context: Context, folder: Path) -> dict[str, Any]:
         context.recipe.name,
         task,
         table,
-        assembly.choose(context.recipe.budget, table, task.metric, longest),
+        judging.choose(context.recipe.budget, table, task.metric, longest),
         context.results["export"]["artefacts"],
         longest,
         context.encoder("student").pad_id,

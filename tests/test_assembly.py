@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attar import cli
-from attar.benchmarks import assembly, inspection, machine, measurement, outcome, profile
+from attar.benchmarks import assembly, inspection, judging, machine, measurement, outcome, profile
 from attar.benchmarks.record import Cost, Latency, Model
 from attar.errors import AttarError
 from attar.export import manifest, package
@@ -61,10 +61,10 @@ def test_an_artefact_that_cuts_texts_is_never_chosen() -> None:
     whole = artefact("model-64.tflite", 300, length=LONG)
     free = artefact("model.onnx", 200)
     budget = Budget(max_size=150)
-    assert assembly.choose(budget, [TEACHER, short, whole, free], "accuracy", LONG) == free
-    assert assembly.choose(budget, [TEACHER, short, whole], "accuracy", LONG) == whole
-    assert assembly.choose(budget, [TEACHER, short], "accuracy", LONG) is None
-    assert assembly.choose(budget, [TEACHER, short], "accuracy", 16) == short
+    assert judging.choose(budget, [TEACHER, short, whole, free], "accuracy", LONG) == free
+    assert judging.choose(budget, [TEACHER, short, whole], "accuracy", LONG) == whole
+    assert judging.choose(budget, [TEACHER, short], "accuracy", LONG) is None
+    assert judging.choose(budget, [TEACHER, short], "accuracy", 16) == short
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([None, 16, LONG]), st.booleans()), max_size=6))
@@ -74,7 +74,7 @@ def test_the_choice_is_the_smallest_of_those_that_meet_most(found: list[tuple[in
         artefact(str(number), size, length=length, score=0.95 if good else 0.5)
         for number, (size, length, good) in enumerate(found)
     ]
-    choice = assembly.choose(Budget(max_drop=1), [TEACHER, *models], "accuracy", LONG)
+    choice = judging.choose(Budget(max_drop=1), [TEACHER, *models], "accuracy", LONG)
     able = [(not good, size) for size, length, good in found if length != 16]
     assert (choice is None) == (not able)
     if choice:
@@ -86,9 +86,9 @@ def test_a_model_that_failed_at_the_judged_length_misses_the_limit() -> None:
     slow = artefact("b.onnx", 200, cost=Cost(latencies=latencies(at16=2.0, at64=9.0)))
     static = artefact("c-32.tflite", 300, length=32, cost=Cost(latencies=latencies(at32=4.0)))
     table = [TEACHER, quick, slow, static]
-    assert [assembly.latency(model, table) for model in table[1:]] == [None, 9.0, 4.0]
-    assert assembly.choose(Budget(max_latency=10), table, "accuracy", 32) == slow
-    (limit,) = assembly.limits(Budget(max_latency=10), quick, table, "accuracy")
+    assert [judging.latency(model, table) for model in table[1:]] == [None, 9.0, 4.0]
+    assert judging.choose(Budget(max_latency=10), table, "accuracy", 32) == slow
+    (limit,) = judging.limits(Budget(max_latency=10), quick, table, "accuracy")
     assert not limit.met and limit.value is None
 
 

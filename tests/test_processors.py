@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attar.benchmarks import assembly
+from attar.benchmarks import judging
 from attar.benchmarks.record import Model
 from attar.export import bundle, manifest, predict, processors
 from attar.files import read_json, write_json
@@ -91,5 +91,5 @@ def test_the_choice_is_the_file_that_is_right_everywhere() -> None:
         scores={"dev": {"accuracy": 0.9}},
     )  # fmt: skip
     seven, eight = row("a.onnx", "any-cpu", 100), row("b.onnx", "dot-product", 99)
-    assert assembly.choose(Budget(), [teacher, seven, eight], "accuracy", 8) == seven
-    assert assembly.choose(Budget(), [teacher, eight], "accuracy", 8) == eight
+    assert judging.choose(Budget(), [teacher, seven, eight], "accuracy", 8) == seven
+    assert judging.choose(Budget(), [teacher, eight], "accuracy", 8) == eight

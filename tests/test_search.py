@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from attar import pipeline, recipe, search
-from attar.benchmarks import assembly, front, outcome, record
+from attar.benchmarks import front, judging, outcome, record
 from attar.benchmarks.record import Check, Latency, Model, Trial
 from attar.cli import main
 from attar.context import Progress
@@ -97,7 +97,7 @@ def test_every_student_is_tried_and_the_best_is_trained_in_full(home: Path, foun
     assert phase.epochs[-1].epoch == 3  # a trial has 1
     file = next(one for one in found.models if one.name == "model-int8.onnx")
     assert file.bytes == winner.models[0].bytes  # what the untrained one was to take
-    assert found.limits[0].met and tried.advice == []
+    assert found.limits[0].met and found.advice == []
     shown = (home / "runs/searched/report.md").read_text("utf-8").split("Students tried")[1]
     assert all(front.described(one) in shown.replace("\\", "") for one in tried.trials)
     assert not (home / "runs/searched/search/trial").exists()
@@ -188,7 +188,7 @@ def test_a_run_that_misses_a_limit_says_what_would_meet_it(home: Path, found: re
             "search": None,
             "models": models,
             "recipe": found.recipe | {"budget": budget.model_dump()},
-            "limits": assembly.limits(budget, chosen, models, "accuracy"),
+            "limits": judging.limits(budget, chosen, models, "accuracy"),
             "choice": chosen.name,
         }
     )
@@ -215,7 +215,7 @@ def test_what_cannot_fit_is_not_trained_and_the_least_is_told(home: Path) -> Non
     least = min(file.bytes or 0 for one in run.search.trials for file in one.models)
     chosen = next(one for one in run.models if one.name == run.choice)
     assert chosen.bytes == least  # it ends with the nearest
-    assert not run.limits[0].met and any(f"{least / 1e6:.2g}" in line for line in run.search.advice)
+    assert not run.limits[0].met and any(f"{least / 1e6:.2g}" in line for line in run.advice)
 
 
 def test_a_student_that_heals_on_changed_copies_is_tried_without_them(home: Path, found: record.Run) -> None:
@@ -427,7 +427,7 @@ def test_a_student_is_judged_by_the_file_that_will_be_the_default() -> None:
     files = [wide, narrow.model_copy(update={"name": "model-int4.onnx", "precision": "int4"})]
     for budget, name in (({"max_size": 3e6}, "model-int4.onnx"), ({"max_size": 1e6}, "model-int4.onnx")):
         judge = Judge(Budget.model_validate(budget), TEACHER, "accuracy")
-        best, shipped = judge.best(files), assembly.choose(judge.budget, [TEACHER, *files], "accuracy", 0)
+        best, shipped = judge.best(files), judging.choose(judge.budget, [TEACHER, *files], "accuracy", 0)
         assert best is not None and shipped is not None and best.name == shipped.name == name
 
 
@@ -446,7 +446,7 @@ def test_too_near_to_the_limit_is_told_with_the_stated_one() -> None:
 def test_the_advice_names_what_the_run_came_to_where_others_were_within() -> None:
     judge = Judge(Budget(max_size=1e6, max_latency=1), TEACHER, "accuracy")
     tried = [made(1, 0.9, 3, None), made(2, 2, 0.9, None)]
-    missed = [one for one in assembly.limits(judge.budget, tried[1].models[0], [TEACHER], "accuracy") if not one.met]
+    missed = [one for one in judging.limits(judge.budget, tried[1].models[0], [TEACHER], "accuracy") if not one.met]
     assert advice(missed, judge, tried) == ["size: allow 2.00 MB; n: 1 has 0.90 MB, and is behind in what else counts"]
 
 
@@ -464,7 +464,7 @@ def test_where_nothing_fits_the_nearest_wins_and_the_advice_names_it() -> None:
     tried = [made(1, 2, 1.5, None), made(2, 1.5, 4, None)]
     assert judge.ranked(tried)[0].number == 1  # twice the bytes is less than four times the time
     table = [TEACHER, *tried[0].models]
-    missed = [one for one in assembly.limits(judge.budget, tried[0].models[0], table, "accuracy") if not one.met]
+    missed = [one for one in judging.limits(judge.budget, tried[0].models[0], table, "accuracy") if not one.met]
     said = advice(missed, judge, tried)
     assert "1.50 MB, of n: 2" in said[0] and "1.50 ms, of n: 1" in said[1]
 
