@@ -6,7 +6,7 @@
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
   `docs/scores/` what `attar score` wrote, `docs/targets/` what `attar bench --target … --json` printed, and
   `docs/peers/` the records of comparisons with other programs, so that anybody can check it. `docs/app/` holds what
-  `attar.demo.bench` saw of the phone app, and its screenshots.
+  `attar.demo.bench` saw of the phone app, and its screenshots, `docs/memory/` what `corpus_memory` measured.
 - Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
 - Figures that others published stand at the end, in a table of their own (`benchmarks/published.json`).
 - The page holds no date of its own: the same records give the same bytes.
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import effort, origins, places, published, study_record, study_tables
+from .benchmarks import effort, memory_record, origins, places, published, study_record, study_tables
 from .benchmarks.cells import Figure, Table
+from .benchmarks.memory_record import Growth
 from .benchmarks.peers.distillation import record as peers
 from .benchmarks.peers.distillation import table as peers_table
 from .benchmarks.peers.distillation.record import Comparison
@@ -56,6 +57,7 @@ class Records(NamedTuple):
     targets: Sequence[Bench] = ()
     peers: Sequence[Comparison] = ()
     app: Sequence[shown.Shown] = ()
+    memory: Sequence[Growth] = ()
 
 
 def pages(records: Records) -> dict[str, str]:
@@ -82,6 +84,7 @@ def pages(records: Records) -> dict[str, str]:
         parts += [f"### {table.title}\n\n{grid(origins.marked(table, 'targets'))}" for table in tables]
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
     parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
+    parts += [_section(memory_record.table(one), one.command) for one in records.memory]
     parts.append(_section(published.table(published.load())))
     return {"results.md": "\n".join(parts), **found}
 
@@ -137,6 +140,7 @@ def recorded(docs: Path = DOCS) -> Records:
         [load_bench(file) for file in named("targets")],
         [peers.load(file) for file in named("peers")],
         [shown.load(file) for file in named("app")],
+        [memory_record.load(file) for file in named("memory")],
     )
     if not any(found):
         raise UsageError("no records", where=str(docs), fix="copy run.json files to docs/runs")

@@ -1,6 +1,7 @@
 """Memory against the size of a corpus: what encoding it takes, what drawing rows from it does, and distilling on it.
 
     python -m attar.benchmarks.corpus_memory TOKENIZER.json FILE… [--times 1,10] [--distil MODEL]
+        [--out docs/memory/corpus.json]
 
 - Ten times the text is every file under ten names. Each size is read in a fresh process, which holds torch with
   `--distil` alone.
@@ -13,37 +14,29 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
 import subprocess
 import sys
 import tempfile
 import tracemalloc
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from .. import recipe
+from .. import __version__, recipe
 from ..errors import AttarError, UsageError
+from ..files import write_json
 from ..tasks import sharding
 from ..tasks.corpus import Corpus
+from . import machine
+from .memory_record import Growth, Reading
 
 MODULE = f"{__package__}.{Path(__file__).stem}"  # `__name__` is another where it is the command
 STATUS = Path("/proc/self/status")
 ROWS, LENGTH = 500, 32  # that are drawn, and pieces of each
 LEARNT = 256  # rows that a student learns from
-
-
-class Reading(NamedTuple):
-    """One size of the corpus, all in bytes but the pieces."""
-
-    text: int  # of the files, as they lie on disk
-    pieces: int
-    disk: int  # of the encoded corpus
-    encoding: int  # peak of resident memory, libraries and all
-    drawing: int  # peak of what is allocated
-    distilling: int  # peak of resident memory, libraries, models and all; 0 where it was not asked
 
 
 def measure(
@@ -67,7 +60,7 @@ def measure(
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise AttarError((done.stderr.strip().splitlines() or ["the reading ended without a word"])[-1])
-        found.append(Reading(*json.loads(done.stdout)))
+        found.append(Reading.model_validate_json(done.stdout))
     return found
 
 
@@ -85,7 +78,14 @@ def read(tokenizer_json: Path, folder: Path, model: str | None = None) -> Readin
     tracemalloc.stop()
     disk = sum(path.stat().st_size for path in out.iterdir())
     distilling = distil(model, corpus, folder / "student") if model else 0
-    return Reading(corpus.size, built.pieces, disk, encoding, drawing, distilling)
+    return Reading(
+        text=corpus.size,
+        pieces=built.pieces,
+        disk=disk,
+        encoding=encoding,
+        drawing=drawing,
+        distilling=distilling,
+    )
 
 
 def distil(model: str, corpus: Corpus, folder: Path) -> int:
@@ -114,6 +114,17 @@ def _numbers(words: str) -> list[int]:
     return [int(word) for word in words.split(",")]
 
 
+def _record(found: list[Reading], model: str, words: Sequence[str] | None) -> Growth:
+    return Growth(
+        attar=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=shlex.join(["python", "-m", MODULE, *(sys.argv[1:] if words is None else words)]),
+        machine=machine.describe(),
+        model=model,
+        readings=found,
+    )
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Print a line for each size; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m attar.benchmarks.corpus_memory")
@@ -121,18 +132,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("files", type=Path, nargs="+", help="text or JSONL, plain, .gz or .xz")
     parser.add_argument("--times", default="1,10", help="how many times the text")
     parser.add_argument("--distil", metavar="MODEL", help="a folder, hub id or minilm: measure distilling from it too")
+    parser.add_argument("--out", type=Path, help="write the record here too")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
     try:
         if given.one:
-            print(json.dumps(read(given.tokenizer, given.files[0], given.distil)))
+            print(read(given.tokenizer, given.files[0], given.distil).model_dump_json())
             return 0
-        for one in measure(given.tokenizer, given.files, _numbers(given.times), given.distil):
+        found = measure(given.tokenizer, given.files, _numbers(given.times), given.distil)
+        for one in found:
             print(
                 f"{one.text / 1e6:8.1f} MB of text  {one.pieces:11,} pieces  {one.disk / 1e6:7.1f} MB encoded  "
                 f"peak {one.encoding / 1e6:6.1f} MB  drawing {one.drawing / 1e6:5.2f} MB"
                 + (f"  distilling {one.distilling / 1e6:6.1f} MB" if given.distil else "")
             )
+        if given.out:
+            write_json(given.out, _record(found, given.distil or "", words).model_dump(mode="json"))
     except AttarError as error:
         print(error.line() if given.one else f"attar: {error.line()}", file=sys.stderr)
         return error.code

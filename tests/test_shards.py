@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attar.benchmarks import corpus_memory
+from attar import results
+from attar.benchmarks import corpus_memory, memory_record
+from attar.benchmarks.derived import digits
 from attar.errors import AttarError, DiskFullError
 from attar.files import locked
 from attar.tasks import sharding, shards
@@ -238,8 +240,13 @@ def test_the_command_that_measures_memory(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "bad.txt").write_bytes(b"good\n\ncaf\xe9 noir\n")
     tokenizer = str(tiny_tokenizer(tmp_path))
     command = [sys.executable, "-m", corpus_memory.MODULE, tokenizer, str(tmp_path / "a.txt"), "--times", "2"]
+    command += ["--out", str(tmp_path / "memory" / "a.json")]
     (line,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "pieces" in line and "peak" in line
+    (reading,) = memory_record.load(tmp_path / "memory" / "a.json").readings
+    assert results.main(["--docs", str(tmp_path)]) == 0
+    page = (tmp_path / "results.md").read_text("utf-8")
+    assert f"| {reading.pieces:,} |" in page and f"| {digits(reading.encoding / 1e6)} |" in page
     assert corpus_memory.main([tokenizer, str(tmp_path / "bad.txt"), "--times", "1"]) == 1
     assert corpus_memory.main([tokenizer, str(tmp_path / "a.txt"), "--times", "ten"]) == 2
     first, second = capsys.readouterr().err.splitlines()
