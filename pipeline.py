@@ -25,6 +25,7 @@ from .stages import ANSWERS, BUNDLE, TOGETHER, Stage
 from .tasks import triples
 
 OF_TEACHERS = ("pretrain", "knowledge", "teach")
+MEASURED = ("measure", "bundle")
 
 
 def run(
@@ -58,6 +59,8 @@ def run(
     _refuse_foreign(out)
     with context.processes.joined(), locked(out):
         _prepare(context)
+        if until in MEASURED:
+            _reach(context)
         whole = until == BUNDLE.name
         try:
             for stage in stages.of(spec):
@@ -87,6 +90,14 @@ def _fits(context: Context) -> None:
     from . import students
 
     students.check(context.recipe.student, context.origin)
+
+
+def _reach(context: Context) -> None:
+    """A machine that does not answer is told before anything is trained for it."""
+    from .benchmarks import measurement
+
+    with measurement.target(context.recipe.measure).open():
+        pass
 
 
 def _help(context: Context) -> Context:

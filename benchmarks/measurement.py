@@ -4,6 +4,7 @@
   Where it was rejected or could not be timed there are no ratios: the student is no substitute.
 - Inputs are the task's own dev rows as a model reads them, joined until they fill the length. One inference is of one
   sequence, whatever an answer takes.
+- On another target (`measure.target`) everything but the operators is measured there, and the machine is that one.
 - What cannot be measured is a line in `failures`, and everything else goes on.
 - Operators are profiled at the longest length that every profiled model was timed at, so that they compare; so are
   the layers of each of the student's artefacts, any of which may be chosen. LiteRT's Python runtimes have no profiler:
@@ -19,13 +20,16 @@ from types import MappingProxyType
 from typing import Any
 
 from .. import recipe
-from ..errors import AttarError
+from ..errors import AttarError, UsageError
 from ..export.runtimes import Arrays
 from ..tasks.encoding import Features
 from . import cost, latency, layers, machine, macs, profile
 from .compare import gzipped
 from .protocol import Protocol
 from .record import Cost, Latency, Layers, Model
+from .sites import describe
+from .targets import Target, parse
+from .targets.host import HERE, Host
 
 ONNX = "onnxruntime"
 PROFILED = ("teacher.onnx", "model.onnx", "model-int8.onnx")
@@ -45,17 +49,42 @@ def measure(
     """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`.
 
     `road` are ONNX files of the student after its stages, which take turns with the others at the longest length;
-    `whole` says that the head reads every piece, which decides its MACs.
+    `whole` says that the head reads every piece, which decides its MACs. Raises `AttarError` where the target cannot be
+    reached.
     """
+    with target(spec).open() as host:
+        return _measure(spec, models, sequences, pad_id, out, progress, road, whole, host)
+
+
+def target(spec: recipe.Measure) -> Target:
+    """Where it is measured. Raises `UsageError` for a word that names no target, or one that gives no time."""
+    (found,) = parse([spec.target])
+    if found.measures != "time":
+        fix = "name local, ssh://user@host or adb:SERIAL; attar bench takes the others"
+        raise UsageError(f"{spec.target} gives no time", where="measure.target", fix=fix)
+    return found
+
+
+def _measure(
+    spec: recipe.Measure,
+    models: Sequence[Model],
+    sequences: Sequence[Features],
+    pad_id: int,
+    out: Path,
+    progress: Callable[[str, float, str], None],
+    road: Mapping[str, Path],
+    whole: bool,
+    host: Host,
+) -> dict[str, Any]:
     passed = [model for model in models if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
     failures: list[str] = []
     lengths = {*spec.lengths, *(model.length for model in passed if model.length)}
     queries: Queries = {length: latency.fill(sequences, pad_id, length) for length in lengths}
     longest = {max(lengths): queries[max(lengths)]}
-    stones = [latency.Contender(f"road {stage}", path, ONNX, None, longest) for stage, path in road.items()]
+    stones = [latency.Contender(f"road {stage}", path, ONNX, None, longest, host) for stage, path in road.items()]
     times = latency.measure(
-        [latency.Contender(m.name, out / str(m.file), m.runtime, m.length) for m in passed] + stones,
+        [latency.Contender(m.name, out / str(m.file), m.runtime, m.length, host=host) for m in passed] + stones,
         queries,
         spec.threads,
         Protocol(spec.queries, spec.seconds, spec.sessions, spec.warmup),
@@ -68,24 +97,24 @@ def measure(
         progress("measure", 0.9 + 0.1 * number / len(passed), f"load and memory of {model.name}")
         if measured := times[model.name]:
             measured = _with_work(model, measured, out, whole, failures)
-            costs[model.name] = _cost(model, measured, queries, out, failures).model_dump()
+            costs[model.name] = _cost(model, measured, queries, out, failures, host).model_dump()
     found = {
         "costs": costs,
         "failures": failures,
-        "machine": machine.describe(),
+        "machine": machine.describe() if host is HERE else describe(host),
         "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "gzipped": {model.name: gzipped(out / str(model.file)) for model in passed if model.name in costs},
-        **_profiles([model for model in passed if model.name in costs], times, queries, out, failures),
+        **_profiles([model for model in passed if model.name in costs], times, queries, out, failures, host),
     }
     of_road = {stage: [one.model_dump() for one in times[f"road {stage}"]] for stage in road}
     return found | ({"road": of_road} if of_road else {})
 
 
-def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, failures: list[str]) -> Cost:
+def _cost(model: Model, measured: list[Latency], queries: Queries, out: Path, failures: list[str], host: Host) -> Cost:
     """Load time and memory, at the longest length that the model was timed at, beside its latencies."""
     longest = max(one.length for one in measured)
     try:
-        found = cost.measure(out / str(model.file), model.runtime, queries[longest][0])
+        found = cost.measure(out / str(model.file), model.runtime, queries[longest][0], host=host)
     except AttarError as error:
         failures.append(AttarError(error.what, where=f"load and memory of {model.name}").line())
         found = Cost()
@@ -104,10 +133,19 @@ def _with_work(model: Model, measured: list[Latency], out: Path, whole: bool, fa
 
 
 def _profiles(
-    models: Sequence[Model], times: dict[str, list[Latency]], queries: Queries, out: Path, failures: list[str]
+    models: Sequence[Model],
+    times: dict[str, list[Latency]],
+    queries: Queries,
+    out: Path,
+    failures: list[str],
+    host: Host,
 ) -> dict[str, Any]:
-    """`layer_times`, operator times of the usual files, and `layers`, the parts of each of the student's artefacts."""
+    """`layer_times`, operator times of the usual files, and `layers`, the parts of each of the student's artefacts.
+
+    The profiler runs on this machine alone: of another there are no operator times.
+    """
     asked = [model for model in models if model.runtime == ONNX and (model.name in PROFILED or model.of == "student")]
+    asked = asked if host is HERE else []
     common = set(queries).intersection(*({one.length for one in times[model.name]} for model in asked))
     operators, parts = {}, {}
     for model in models:

@@ -27,6 +27,7 @@ def compress(
     max_latency: str | None = None,
     max_memory: str | None = None,
     max_drop: float | None = None,
+    target: str | None = None,
     trials: int | None = None,
     json: Flag = False,
     quiet: Flag = False,
@@ -43,12 +44,14 @@ def compress(
         max_latency: limit on the median latency, such as 15ms
         max_memory: limit on the memory that loading and a first answer take, such as 40MB
         max_drop: limit on the points lost against the teacher
+        target: where latency and memory are measured: local, ssh://user@host or adb:SERIAL
         trials: search for a student within the limits, this many tried at most; see `search` in docs/concepts.md
         json: print the run record as one JSON document
         quiet: show no progress
     """
     limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "max_drop": max_drop}
     stated = [f"budget.{name}={value}" for name, value in limits.items() if value is not None]
+    stated += [] if target is None else [f"measure.target={target}"]
     stated += [] if trials is None else [f"search.trials={trials}"]
     from ..benchmarks import outcome, record, terminal
 

@@ -20,6 +20,10 @@ from .task import Task, in_words
 class Measure(Part):
     """How cost is measured."""
 
+    target: str = Field(
+        "local",
+        description="where; the budget's latency and memory hold there: local, ssh://user@host or adb:SERIAL",
+    )
     lengths: Some[Positive] = [16, 64]
     threads: Some[Positive] = [1, 2]
     warmup: Positive = 10

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import pipeline, recipe, stages, training
-from ..benchmarks import cost, latency
+from ..benchmarks import cost, latency, measurement
 from ..benchmarks.protocol import quick
 from ..benchmarks.record import Cost, Latency, Model
+from ..benchmarks.targets.host import Host
 from ..context import Context, Progress
 from ..errors import AttarError
 from ..export import proof
@@ -62,24 +63,32 @@ def costs(spec: Recipe, bench: Bench) -> list[Model]:
         {max(plan.lengths), *(one.length for one in models if one.length)},
     )
     queries = {length: latency.fill(features, pad_id, length) for length in lengths}
-    times = latency.measure(
-        [latency.Contender(one.name, context.out / str(one.file), one.runtime, one.length) for one in models],
-        queries,
-        [min(plan.threads)],
-        quick(bench.plan.queries, plan.warmup),
-        on_progress=lambda what, done, total: bench.progress("measure", done / total, what),
-        on_failure=lambda line: bench.progress("measure", 1.0, line),
-        reference=False,
-    )
-    return [one.model_copy(update={"cost": _cost(one, times[one.name], queries, spec, context)}) for one in models]
+    with measurement.target(plan).open() as host:
+        times = latency.measure(
+            [
+                latency.Contender(one.name, context.out / str(one.file), one.runtime, one.length, host=host)
+                for one in models
+            ],
+            queries,
+            [min(plan.threads)],
+            quick(bench.plan.queries, plan.warmup),
+            on_progress=lambda what, done, total: bench.progress("measure", done / total, what),
+            on_failure=lambda line: bench.progress("measure", 1.0, line),
+            reference=False,
+        )
+        costs = [_cost(one, times[one.name], queries, spec, context, host) for one in models]
+    return [one.model_copy(update={"cost": cost}) for one, cost in zip(models, costs, strict=True)]
 
 
-def _cost(model: Model, times: list[Latency], queries: latency.Queries, spec: Recipe, context: Context) -> Cost:
+def _cost(
+    model: Model, times: list[Latency], queries: latency.Queries, spec: Recipe, context: Context, host: Host
+) -> Cost:
     """Latencies, and memory where it is limited (it takes processes of its own); none of what could not be measured."""
     if not times or spec.budget.max_memory is None:
         return Cost(latencies=times)
     arrays = queries[times[-1].length][0]
-    return cost.measure(context.out / str(model.file), model.runtime, arrays).model_copy(update={"latencies": times})
+    found = cost.measure(context.out / str(model.file), model.runtime, arrays, host=host)
+    return found.model_copy(update={"latencies": times})
 
 
 def scores(spec: Recipe, bench: Bench, costed: Sequence[Model], report: Report) -> list[Model]:

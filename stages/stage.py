@@ -38,7 +38,7 @@ LATER: dict[type[recipe.Part], set[str]] = {
     recipe.Distil: {"cache", "general", "limit", "seed"},
     recipe.TeacherCache: {"shared"},
     recipe.Step: {"quantize"},
-    recipe.Measure: {"seconds", "sessions"},
+    recipe.Measure: {"seconds", "sessions", "target"},
     recipe.Trim: {"leading"},
     recipe.Healing: {"augment"},
     recipe.Export: {"processors", "calibration", "int4", "mixed"},

@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attar.benchmarks import protocol, sites, targets
+import yaml
+from attar.benchmarks import protocol, record, sites, targets
 from attar.benchmarks.targets import adb, remote, ssh
 from attar.benchmarks.targets.host import HERE, START
 from attar.benchmarks.worker import Worker
 from attar.cli import main
 from attar.errors import AttarError, UsageError
+from conftest import tiny_teacher
+from test_pipeline import write_data
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 need_sshd = pytest.mark.skipif(not (SSHD and shutil.which("ssh")), reason="sshd is not installed")
@@ -280,3 +283,38 @@ def test_without_adb_or_ssh(bundle_folder: Path, tmp_path: Path, monkeypatch: py
     for word, tool in (("adb:PHONE1", "adb"), ("ssh://board", "ssh")):
         (problem,) = sites.measure(only(word), plan(bundle_folder)).problems
         assert f"{tool} is not installed" in problem
+
+
+@need_sshd
+def test_a_budget_holds_on_its_target(loopback: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole road, measured by ssh; what cannot be reached is told before anything is trained."""
+    tiny_teacher(tmp_path / "model", layers=2)
+    write_data(tmp_path)
+    phase = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
+    recipe = {
+        "name": "there",
+        "task": {
+            "train": {"path": str(tmp_path / "train.tsv")},
+            "dev": {"path": str(tmp_path / "dev.tsv")},
+            "max_length": 32,
+        },
+        "teacher": {"model": str(tmp_path / "model"), "training": phase},
+        "student": {"kind": "tinybert", "layers": 1},
+        "distil": {"intermediate": phase, "prediction": phase},
+        "export": {"onnx": ["int8"], "ort": [], "tflite": [], "lengths": [8], "tolerance": 40},
+        "measure": {"lengths": [8], "threads": [1], "queries": 5, "warmup": 1},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    command = ["compress", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), "--quiet"]
+    capsys.readouterr()
+    for word, code, said in (("ssh://127.0.0.1:1", 1, "127.0.0.1"), ("arm:cortex-a53", 2, "gives no time")):
+        assert main([*command, "--target", word]) == code
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert said in line and not (tmp_path / "run" / "teacher").exists()
+    assert main([*command, "--target", loopback, "--max-latency", "0.01ms"]) == 3
+    run = record.load(tmp_path / "run")
+    assert run.recipe["measure"]["target"] == loopback
+    (limit,) = run.limits
+    chosen = next(model for model in run.models if model.name == run.choice)
+    assert limit.value == chosen.cost.latencies[0].p50_ms and chosen.cost.peak_memory
+    assert not run.layer_times and run.machine["processor"]  # of another machine there are no operator times
