@@ -13,7 +13,7 @@ from .. import debian, training
 from ..files import file_digest, value_digest
 from ..recipe import expand
 from ..tasks import data, lama, triples
-from ..teachers import knowledge, probing
+from ..teachers import knowledge, new_head
 from .measures import Job, Material, some, timed
 from .record import Result
 from .sheet import Facts, Links, Triples
@@ -54,7 +54,7 @@ def _headed(job: Job) -> PreTrainedModel:
     """The model with a new head over its frozen encoder; heads are kept in the user's cache."""
     cache = debian.home("ATTAR_HEADS", "heads")
     cache.mkdir(parents=True, exist_ok=True)
-    source = probing.trained_head(
+    source = new_head.trained(
         job.subject.source, job.entry.head, cache, job.seed, lambda what, done, remark: job.moved(done)
     )
     return knowledge.masked_lm(source)[0].to(training.device()).eval()

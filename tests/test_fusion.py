@@ -13,7 +13,9 @@ from attar import pipeline, recipe, training
 from attar.cli import main
 from attar.errors import AttarError, UsageError
 from attar.recipe_file import parse
-from attar.teachers import checkpoint, fusion, probing
+from attar.scores import record as scores_record
+from attar.tasks.encoding import Encoder
+from attar.teachers import checkpoint, fusion
 from conftest import LABELS, SENTENCES, tiny_teacher
 from helpers import Stop, silent, stop_at
 from safetensors.torch import load_file
@@ -199,9 +201,7 @@ def test_a_bad_graph_is_one_line(
 def test_entities_without_words_are_counted(home: Path, tmp_path: Path) -> None:
     values = knowledge(home)["graph"]
     values["train"] = {"triples": write_triples(tmp_path / "train.txt", [*TRAIN, ("lamp", "is_a", "☃☃")])}
-    graph, entities = fusion.read(
-        recipe.Graph.model_validate(values), probing.Encoder(home / "model/tokenizer.json", 8)
-    )
+    graph, entities = fusion.read(recipe.Graph.model_validate(values), Encoder(home / "model/tokenizer.json", 8))
     assert graph.wordless == {"train": 1, "dev": 0} and "☃☃" not in graph.entities
     assert fusion.remarks(graph, entities, 8)[1] == "skipped 1 train triples: an entity without words in the vocabulary"
 
@@ -228,25 +228,33 @@ def test_a_length_beyond_the_teacher_is_refused(home: Path, tmp_path: Path) -> N
 # what folders know
 
 
-def test_teachers_and_students_stand_in_one_table(home: Path, run: pipeline.Context, tmp_path: Path) -> None:
+def test_teachers_and_students_stand_in_one_table(
+    home: Path, run: pipeline.Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = [home / "model", run.out / "fused", run.out / "student"]
-    graph = recipe.Graph.model_validate(knowledge(home)["graph"])
-    links = probing.links(folders, graph)
-    assert links[1] == pytest.approx(run.results["knowledge"]["links"]["after"])
-    assert len(links) == 3 and all(0 < scores["mrr"] <= 1 for scores in links)
     facts = [{"predicate_id": "P", "sub_label": thing, "obj_label": "the"} for thing in ("lights", "lamp")]
     (tmp_path / "facts.jsonl").write_text("".join(json.dumps(fact) + "\n" for fact in facts), "utf-8")
     (tmp_path / "relations.jsonl").write_text('{"relation": "P", "template": "[X] in [Y] house"}\n', "utf-8")
-    text = recipe.MaskedText.model_validate({name: knowledge(home)[name] for name in ("corpus", "max_length", "head")})
-    asked = (folders, tmp_path / "facts.jsonl", tmp_path / "relations.jsonl", text)
-    found = probing.facts(*asked, cache=tmp_path / "heads")
-    assert [(one.asked, one.head) for one in found] == [(2, "trained")] * 3
+    values = knowledge(home)
+    places = {"facts": str(tmp_path / "facts.jsonl"), "relations": str(tmp_path / "relations.jsonl")}
+    head = {name: values[name] for name in ("corpus", "max_length", "head")}
+    files = {"train": values["graph"]["train"], "test": values["graph"]["dev"], "unknown": "skip"}
+    scores = [{"kind": "facts", "name": "f", "head": head, **places}, {"kind": "links", "name": "l", **files}]
+    (tmp_path / "sheet.yaml").write_text(yaml.safe_dump({"name": "known", "scores": scores}), "utf-8")
+    monkeypatch.setenv("ATTAR_HEADS", str(tmp_path / "heads"))
+    asked = ["score", *map(str, folders), str(tmp_path / "sheet.yaml"), "--quiet", "--out"]
+    assert main([*asked, str(tmp_path / "first.json")]) == 0
+    found, links = scores_record.load(tmp_path / "first.json").scores
+    assert [one.rows for one in found.results] == [2] * 3
+    after = run.results["knowledge"]["links"]["after"]
+    assert {name: links.results[1].metrics[name] for name in after} == pytest.approx(after)
+    assert all(0 < one.metrics["mrr"] <= 1 for one in links.results) and len(links.results) == 3
     heads = {path: path.stat().st_mtime_ns for path in (tmp_path / "heads").rglob("model.safetensors")}
     assert len(heads) == 3
-    again = probing.facts(*asked, cache=tmp_path / "heads")
-    assert again == found and all(path.stat().st_mtime_ns == time for path, time in heads.items())
-    (own,) = probing.facts([run.out / "fused"], *asked[1:], cache=tmp_path / "none")
-    assert own.head == "own" and not (tmp_path / "none").exists()
+    assert main([*asked, str(tmp_path / "again.json")]) == 0
+    again = scores_record.load(tmp_path / "again.json").scores[0]
+    assert [one.metrics for one in again.results] == [one.metrics for one in found.results]
+    assert all(path.stat().st_mtime_ns == time for path, time in heads.items())
     trained = next(path.parent for path in heads if _same_encoder(path, run.out / "fused"))
     assert checkpoint.family(trained) == "bert"
 
