@@ -1,8 +1,8 @@
 """A masked-LM head for an encoder that has none, so that it can be asked LAMA's facts as others are.
 
-- Where one of several models has none, *each* gets a new one (`head` of a score sheet's facts), also one that has a head
-  of its own: trained on the same text with the same plan over its frozen encoder. A head that learnt longer would be
-  taken for knowledge.
+- Where one of several models has none, *each* gets a new one (`head` of a score sheet's facts), also one that has a
+  head of its own: trained on the same text with the same plan over its frozen encoder. A head that learnt longer would
+  be taken for knowledge.
 - A trained head is kept under the digest of its model, text and plan: another question costs no training, and a killed
   one goes on.
 """
