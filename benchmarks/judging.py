@@ -83,7 +83,7 @@ def advice(found: Run) -> list[str]:
     said = [line for limit in missed for line in _meets(found, limit)]
     if missed and found.recipe["student"]["kind"] != "distilgpt":  # the students of a search's own space are encoders
         trials = Search.model_fields["trials"].default
-        said.append(f"`--trials {trials}` looks for a student within the limits")
+        said.append(f"--trials {trials} looks for a student within the limits")
     return said
 
 

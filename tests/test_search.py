@@ -192,11 +192,11 @@ def test_a_run_that_misses_a_limit_says_what_would_meet_it(home: Path, found: re
             "choice": chosen.name,
         }
     )
+    run = run.model_copy(update={"advice": judging.advice(run)})
     shown = [str(part) for part in outcome.run(run, home / "runs" / "searched")]
     assert any("drop: model.onnx has 0.0 points, but misses size" in line for line in shown)
-    assert any("`--trials 20`" in line for line in shown)
-    met = run.model_copy(update={"limits": []})
-    assert not any("--trials" in str(part) for part in outcome.run(met, home / "runs" / "searched"))
+    assert any("--trials 20 looks" in line for line in shown)
+    assert judging.advice(run.model_copy(update={"limits": []})) == []
 
 
 def test_the_run_says_what_it_is_and_can_be_made_without_a_search(home: Path, found: record.Run) -> None:
