@@ -22,6 +22,7 @@ def _pretrain_inputs(context: Context) -> Any:
         "corpus": context.corpus.digest(),
         "vocabulary": path and (folder_digest(path) if path.is_dir() else file_digest(path)),
         "seed": context.recipe.seed,
+        **({"rows": 2} if spec.objective == "sentence_order" else {}),  # as long, since lengths told the order
     }
 
 

@@ -198,9 +198,25 @@ def test_sentence_order_rows() -> None:
         first, second = parts(row)
         assert first and second and len(row.features.input_ids) <= 16
         texts = (first, second) if row.pair_label == sentence_order.IN_ORDER else (second, first)
-        assert texts[0][-1] < texts[1][0]
+        assert texts[0][-1] < texts[1][0] and len(first) == len(second)
         whole = segments.text(CORPUS, span)
         assert set(texts[0] + texts[1]) <= set(whole)
+
+
+def test_neither_lengths_nor_cuts_tell_the_order() -> None:
+    """Who sees how long both texts are, and whether they begin and end with a sentence, knows no more than before."""
+    begin, middle, end, rng = 5, 6, 7, np.random.default_rng(6)
+    many = Texts([[[begin, *[middle] * int(rng.integers(12)), end] for _ in range(60)] for _ in range(60)])
+    spans = [Span(*s) for s in segments.spans(many, 24, np.random.default_rng(1), least=2).tolist()]
+    seen = dict[tuple[object, ...], list[int]]()
+    for row in (sentence_order.row(many, span, PIECES, 27, rng) for _ in range(10) for span in spans):
+        first, second = parts(row)
+        assert len(first) == len(second)
+        kind = (len(first), *(place for one in (first, second) for place in (one[0] == begin, one[-1] == end)))
+        seen.setdefault(kind, []).append(int(row.pair_label or 0))
+    rows = sum(map(len, seen.values()))
+    guessed = sum(max(sum(labels), len(labels) - sum(labels)) for labels in seen.values())
+    assert rows > 5000 and guessed / rows < 0.54  # half, and what chance adds to each kind
 
 
 def test_single_rows() -> None:
@@ -226,7 +242,10 @@ def test_rows_of_a_corpus_on_disk(tmp_path: Path) -> None:
             ids = row.features.input_ids
             assert ids[0] == found.cls and ids.count(found.sep) == 2
             second = ids[ids.index(found.sep) + 1 :]
-            assert ids[1:3] in starts and second[:2] in starts
             whole = segments.text(texts, Span(start, stop))
+            if make is sentence_order.row:
+                assert set(ids) <= {*whole, found.cls, found.sep}
+                continue
+            assert ids[1:3] in starts and second[:2] in starts
             if row.pair_label == 0:
                 assert [piece for piece in ids if piece not in (found.cls, found.sep)] == whole

@@ -2,6 +2,10 @@
 
 ALBERT, arXiv 1909.11942, section 3.1: two consecutive segments of one document, in their order (label 0) or swapped
 (label 1), by even chance. Unlike next-sentence prediction it cannot be solved by the topic alone.
+
+- Nor by lengths: a span ends with the sentence that reached its aim, so what comes later is longer, and in short rows
+  lengths alone would tell the order of three in four. Here both texts are as long, and each lost something at one end,
+  its front or its back by even chance, so that neither what was cut tells which came later.
 """
 
 from __future__ import annotations
@@ -24,11 +28,16 @@ def row(documents: Documents, span: Span, pieces: Pieces, max_length: int, rng: 
     split = int(rng.integers(span.start + 1, span.stop))
     first = segments.text(documents, Span(span.start, split))
     second = segments.text(documents, Span(split, span.stop))
-    # Cut before the swap: the rule prefers a side when both are equally long, and must not betray the order.
-    first, second = segments.truncate(first, second, max_length - 3, rng)
+    size = max(1, min(len(first) - 1, len(second) - 1, (max_length - 3) // 2))
+    first, second = _cut(first, size, rng), _cut(second, size, rng)
     if rng.random() < 0.5:
         return segments.pair(first, second, IN_ORDER, pieces)
     return segments.pair(second, first, SWAPPED, pieces)
+
+
+def _cut(text: list[int], size: int, rng: np.random.Generator) -> list[int]:
+    """The first or the last `size` pieces, by even chance."""
+    return text[:size] if rng.random() < 0.5 else text[-size:]
 
 
 def build(config: Any, pieces: Pieces, settings: Settings) -> PairObjective:
