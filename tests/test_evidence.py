@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from attar import recipe
-from attar.compress import answers, evidence, layers, pruning, sharing
+from attar.compress import answers, evidence, layers, pruning, sharing, steps
 from attar.compress.pair import Pair
 from attar.tasks import encoding
 from attar.tasks.table import Example
@@ -50,7 +50,7 @@ def test_an_uneven_student_that_shares_learns_its_teachers_layers(folder: Path, 
     train = TASK.encode(ROWS, encoder)
     seen = evidence.of_task(TASK, train, encoder.pad_id, 0)
     spec = recipe.Prune(heads=0.4, hidden=0.25, ffn=0.5, scope="global")
-    cut = pruning.cut(teacher, pruning.Goal(2, 24, 5, 64), spec, seen).student
+    cut, stay, heads_left = pruning.cut(teacher, pruning.Goal(2, 24, 5, 64), spec, seen)
     assert len({heads for heads, _ in compact.shape(cut).layers}) == 2
     spec_even = recipe.Prune(ffn=0.5, importance="magnitude")
     even = pruning.cut(
@@ -58,6 +58,7 @@ def test_an_uneven_student_that_shares_learns_its_teachers_layers(folder: Path, 
     ).student
     student = sharing.share(even, recipe.Share(part="ffn"), seen)
     pair = Pair(teacher, student, [1, 2], train, train, TASK, encoder.pad_id, 0, silent, "digest")
+    pair.heads = steps.left(None, teacher, stay, heads_left)
     plan = recipe.Intermediate(epochs=2, batch_size=8, learning_rate=1e-3, relations=1.0, relation_kinds=["value"])
     epochs = layers.learn_layers(pair, plan, tmp_path / "layers").epochs
     for name in ("hidden", "attention", "relations"):
