@@ -60,7 +60,7 @@ def run(
     with context.processes.joined(), locked(out):
         _prepare(context)
         if until in MEASURED:
-            _reach(context)
+            reach(spec)
         whole = until == BUNDLE.name
         try:
             for stage in stages.of(spec):
@@ -92,11 +92,11 @@ def _fits(context: Context) -> None:
     students.check(context.recipe.student, context.origin)
 
 
-def _reach(context: Context) -> None:
-    """A machine that does not answer is told before anything is trained for it."""
+def reach(spec: Recipe) -> None:
+    """Raise `AttarError` where the machine that is to measure does not answer: before anything is trained for it."""
     from .benchmarks import measurement
 
-    with measurement.target(context.recipe.measure).open():
+    with measurement.target(spec.measure).open():
         pass
 
 

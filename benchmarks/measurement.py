@@ -36,26 +36,6 @@ PROFILED = ("teacher.onnx", "model.onnx", "model-int8.onnx")
 Queries = dict[int, list[Arrays]]
 
 
-def measure(
-    spec: recipe.Measure,
-    models: Sequence[Model],
-    sequences: Sequence[Features],
-    pad_id: int,
-    out: Path,
-    progress: Callable[[str, float, str], None],
-    road: Mapping[str, Path] = MappingProxyType({}),
-    whole: bool = False,
-) -> dict[str, Any]:
-    """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`.
-
-    `road` are ONNX files of the student after its stages, which take turns with the others at the longest length;
-    `whole` says that the head reads every piece, which decides its MACs. Raises `AttarError` where the target cannot be
-    reached.
-    """
-    with target(spec).open() as host:
-        return _measure(spec, models, sequences, pad_id, out, progress, road, whole, host)
-
-
 def target(spec: recipe.Measure) -> Target:
     """Where it is measured. Raises `UsageError` for a word that names no target, or one that gives no time."""
     (found,) = parse([spec.target])
@@ -65,17 +45,22 @@ def target(spec: recipe.Measure) -> Target:
     return found
 
 
-def _measure(
+def measure(
     spec: recipe.Measure,
     models: Sequence[Model],
     sequences: Sequence[Features],
     pad_id: int,
     out: Path,
     progress: Callable[[str, float, str], None],
-    road: Mapping[str, Path],
-    whole: bool,
-    host: Host,
+    road: Mapping[str, Path] = MappingProxyType({}),
+    whole: bool = False,
+    host: Host = HERE,
 ) -> dict[str, Any]:
+    """Costs by the rows' names, the machine, and where the time goes; `models` are rows whose files lie below `out`.
+
+    `road` are ONNX files of the student after its stages, which take turns with the others at the longest length;
+    `whole` says that the head reads every piece, which decides its MACs. `host` runs them: the open `target`'s.
+    """
     passed = [model for model in models if model.status == "ok" and model.file]
     passed.sort(key=lambda model: model.of != "teacher")  # the teacher is the reference
     failures: list[str] = []

@@ -75,6 +75,7 @@ def run(
         fix = "state one, such as --max-size 3MB"
         raise UsageError("a search needs a limit to meet", where="budget", fix=fix)
     space = Space(spec)
+    pipeline.reach(spec)
     start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command, searched=True)
     pipeline.affordable(spec, out / "teacher" / "tokenizer.json", space.trims)
     teacher = assembly.rows(spec, start.results, out)[0]

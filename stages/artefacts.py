@@ -108,16 +108,18 @@ def _measure(context: Context, folder: Path) -> dict[str, Any]:
     models = [Model.model_validate(values) for values in context.results["verify"]["models"]]
     sequences, pad_id = context.splits("student")["dev"].features, context.encoder("student").pad_id
     road = _road(context, models, folder)
-    found = measurement.measure(
-        context.recipe.measure,
-        models,
-        sequences,
-        pad_id,
-        context.out,
-        context.progress,
-        road,
-        whole=context.task.head in compare.WHOLE,
-    )
+    with measurement.target(context.recipe.measure).open() as host:
+        found = measurement.measure(
+            context.recipe.measure,
+            models,
+            sequences,
+            pad_id,
+            context.out,
+            context.progress,
+            road,
+            whole=context.task.head in compare.WHOLE,
+            host=host,
+        )
     for file in folder.glob("*.onnx"):
         file.unlink()
     return found

@@ -82,10 +82,7 @@ def read(
     be. `options` go into the configuration, each where the family has it. Layers that were shared are shared again.
     Raises `AttarError` where the family is not one of `families`, the files do not load, or other weights are missing.
     """
-    config = _config(source, **options)
-    if layout.kind(config) not in families:
-        what = f"the model type {config.model_type!r} is not one of {', '.join(families)}"
-        raise AttarError(what, where=str(source))
+    config = _known(source, families, **options)
     try:
         model, report = kind.from_pretrained(
             source,
@@ -141,8 +138,15 @@ def family(source: Path | str) -> str:
 
 
 def shapes(source: Path | str) -> PreTrainedModel:
-    """The encoder of the checkpoint's configuration, no weights read: on the device `meta` it has none."""
-    found: PreTrainedModel = AutoModel.from_config(_config(source))
+    """The encoder of the checkpoint's configuration, no weights read: on the device `meta` it has none.
+
+    Raises `AttarError` where the family is unknown, or the configuration states no model.
+    """
+    config = _known(source, FAMILIES)
+    try:
+        found: PreTrainedModel = AutoModel.from_config(config)
+    except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        raise AttarError(f"the model does not load: {error}", where=str(source)) from None
     return found
 
 
@@ -150,6 +154,15 @@ def classes(source: Path | str) -> list[str]:
     """The names of a classifier's outputs, in their order, as its configuration states them."""
     config = _config(source)
     return [str(config.id2label[number]) for number in sorted(config.id2label)]
+
+
+def _known(source: Path | str, families: Sequence[str], **options: Any) -> Any:
+    """The checkpoint's configuration; `AttarError` where its family is none of these."""
+    config = _config(source, **options)
+    if layout.kind(config) not in families:
+        what = f"the model type {config.model_type!r} is not one of {', '.join(families)}"
+        raise AttarError(what, where=str(source))
+    return config
 
 
 def _config(source: Path | str, **options: Any) -> Any:

@@ -276,6 +276,24 @@ def test_bad_input_is_one_line(
     shutil.rmtree(out, ignore_errors=True)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "t5"}, "the model type 't5' is not one of"),
+        ({"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4}, "does not load"),
+    ],
+)
+def test_a_configuration_that_is_no_teacher_is_one_line(
+    home: Path, tmp_path: Path, config: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(home / "model", tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config), "utf-8")
+    words = ["--out", str(tmp_path / "run"), "--quiet", "--set", f"teacher.model={tmp_path / 'model'}"]
+    assert main(["compress", str(home / "recipe.yaml"), *words]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line
+
+
 def test_a_checkpoint_without_safetensors(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "old"
     shutil.copytree(home / "model", model)
