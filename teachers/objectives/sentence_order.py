@@ -3,9 +3,9 @@
 ALBERT, arXiv 1909.11942, section 3.1: two consecutive segments of one document, in their order (label 0) or swapped
 (label 1), by even chance. Unlike next-sentence prediction it cannot be solved by the topic alone.
 
-- Nor by lengths: a span ends with the sentence that reached its aim, so what comes later is longer, and in short rows
-  lengths alone would tell the order of three in four. Here both texts are as long, and each lost something at one end,
-  its front or its back by even chance, so that neither what was cut tells which came later.
+- Nor by lengths: a span ends with the sentence that reached its aim, so what comes later is often longer, and in short
+  rows lengths alone would tell the order. Here both texts are as long, and each lost something at one end, its front or
+  its back by even chance, so that neither what was cut tells which came later.
 """
 
 from __future__ import annotations
