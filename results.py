@@ -1,13 +1,14 @@
 """The results page: written from records, never typed.
 
-    python -m attar.results              docs/*/*.json -> docs/results.md, docs/plots/*.svg
+    python -m attar.results              docs/*/*.json -> docs/results.md, docs/runs/*.md, docs/plots/*.svg
     python -m attar.results --check      fails where they are not what the records give
 
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
   `docs/scores/` what `attar score` wrote, `docs/targets/` what `attar bench --target … --json` printed, and
   `docs/peers/` the records of comparisons with other programs, so that anybody can check it. `docs/app/` holds what
   `attar.demo.bench` saw of the phone app, and its screenshots, `docs/memory/` what `corpus_memory` measured.
-- Runs with artefacts have a section each; those that end with a teacher or a student stand together in one table.
+- Runs with artefacts have a page each, and a row in the table of all; those that end with a teacher or a student stand
+  together in another.
 - Figures that others published stand at the end, in a table of their own (`benchmarks/published.json`).
 - The page holds no date of its own: the same records give the same bytes.
 """
@@ -15,13 +16,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import effort, memory_record, origins, places, published, study_record, study_tables
+from .benchmarks import effort, memory_record, origins, places, published, study_record, study_tables, tables
 from .benchmarks.cells import Figure, Table
 from .benchmarks.memory_record import Growth
 from .benchmarks.peers.distillation import record as peers
@@ -32,6 +34,7 @@ from .benchmarks.rendering import TEMPLATES, grid, plain
 from .benchmarks.report import markdown
 from .benchmarks.study_record import StudyRecord
 from .benchmarks.teachers import trained_table
+from .benchmarks.verdict import headline
 from .demo import shown
 from .errors import AttarError, UsageError
 from .files import write_text
@@ -41,11 +44,13 @@ from .scores.plot import pictures
 from .scores.record import Scores
 
 DOCS = Path("docs")
-INTRO = """<!-- Written by `python -m attar.results` from the records in docs/; do not edit. -->
+MARK = "<!-- Written by `python -m attar.results` from the records in docs/; do not edit. -->\n\n"
+INTRO = f"""# Results
 
-Every figure on this page is taken from the records in {folders}. Times were taken on the machine named
-with each run; the speeds against the teacher were timed in turns, and travel better to other machines.
-"""
+{MARK}Every figure here is taken from the records in {{folders}}. Times were taken on the machine named with each run;
+the speeds against the teacher were timed in turns, and travel better to other machines.
+
+{{contents}}"""
 
 
 class Records(NamedTuple):
@@ -54,7 +59,7 @@ class Records(NamedTuple):
     runs: Sequence[Run] = ()
     studies: Sequence[StudyRecord] = ()
     scores: Sequence[Scores] = ()
-    targets: Sequence[Bench] = ()
+    targets: Sequence[tuple[str, Bench]] = ()  # by name
     peers: Sequence[Comparison] = ()
     app: Sequence[shown.Shown] = ()
     memory: Sequence[Growth] = ()
@@ -64,9 +69,8 @@ def pages(records: Records) -> dict[str, str]:
     """Every file of the results, by its name below docs/."""
     whole = [run for run in records.runs if any(model.role == "artefact" for model in run.models)]
     trained = [run for run in records.runs if run not in whole]
-    folders = [f"[{name}/]({name}/)" for name, found in records._asdict().items() if found]
-    intro = INTRO.format(folders=" and ".join(folders))
-    found, parts = {}, [markdown(whole, title="Results", intro=intro) if whole else f"# Results\n\n{intro}"]
+    found = {_page(run): MARK + markdown([run]) for run in whole}
+    parts = [_runs(whole)] if whole else []
     if trained:
         parts.append(_section(trained_table(trained)) + _remarks(trained))
     for study in records.studies:
@@ -78,15 +82,39 @@ def pages(records: Records) -> dict[str, str]:
         drawn = {f"plots/{sheet.name}-{name}.svg": text for name, text in pictures(sheet).items()}
         found |= drawn
         parts.append(_scores(sheet, list(drawn)))
-    for one in records.targets:
-        parts.append(f"## Elsewhere\n\nMade by:\n\n    {one.command}\n")
-        tables = [*effort.tables(one.targets), *places.tables(one.targets)]
-        parts += [f"### {table.title}\n\n{grid(origins.marked(table, 'targets'))}" for table in tables]
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
-    parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
     parts += [_section(memory_record.table(one), one.command) for one in records.memory]
+    parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
+    parts += [_elsewhere(name, one) for name, one in records.targets]
     parts.append(_section(published.table(published.load())))
-    return {"results.md": "\n".join(parts), **found}
+    folders = [f"[{name}/]({name}/)" for name, some in records._asdict().items() if some]
+    titles = [line.removeprefix("## ") for part in parts for line in part.splitlines() if line.startswith("## ")]
+    contents = "".join(f"- [{title}](#{_anchor(title)})\n" for title in titles)
+    return {"results.md": "\n".join([INTRO.format(folders=", ".join(folders), contents=contents), *parts]), **found}
+
+
+def _page(run: Run) -> str:
+    """Where a run's own page stands: beside its record."""
+    return f"runs/{Path(run.file).stem}.md"
+
+
+def _runs(runs: Sequence[Run]) -> str:
+    """Every run in a sentence, with its page, and all of them in a table."""
+    said = "".join(f"- [{plain(run.name)}]({_page(run)}): {plain(headline(run).sentence)}\n" for run in runs)
+    table = tables.comparison_table(list(runs))._replace(title="Runs")
+    return f"## Runs\n\n{said}\n{grid(origins.marked(table, 'run.json of each run'))}"
+
+
+def _anchor(title: str) -> str:
+    """What a heading is linked by, as Markdown readers make it: small letters, no stops, a hyphen for a blank."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _elsewhere(name: str, found: Bench) -> str:
+    """What was measured on other targets, or beside other programs."""
+    made = [*effort.tables(found.targets), *places.tables(found.targets)]
+    grids = [f"### {table.title}\n\n{grid(origins.marked(table, 'targets'))}" for table in made]
+    return "\n".join([f"## Elsewhere: {plain(name)}\n\nMade by:\n\n    {found.command}\n", *grids])
 
 
 def _remarks(runs: Sequence[Run]) -> str:
@@ -137,7 +165,7 @@ def recorded(docs: Path = DOCS) -> Records:
         [load(file) for file in named("runs")],
         [study_record.load(file) for file in named("studies")],
         [scores_record.load(file) for file in named("scores")],
-        [load_bench(file) for file in named("targets")],
+        [(file.stem, load_bench(file)) for file in named("targets")],
         [peers.load(file) for file in named("peers")],
         [shown.load(file) for file in named("app")],
         [memory_record.load(file) for file in named("memory")],

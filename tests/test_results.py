@@ -23,9 +23,11 @@ def test_results_page_is_written_and_checked(tmp_path: Path, capsys: pytest.Capt
     page = tmp_path / "results.md"
     assert results.main([*words, "--check"]) == 1 and "no such page" in capsys.readouterr().err
     assert results.main(words) == 0 and results.main([*words, "--check"]) == 0
-    text = page.read_text()
-    assert sample().command in text and headline(sample()).budget in text and "Artificial CPU 1111" in text
-    assert "64.6" in text and "2,222" in text and "10.0×" in text and "−39.8" in text
+    text, own = page.read_text(), (tmp_path / "runs" / "a.md").read_text()
+    assert headline(sample()).sentence in text and "](runs/a.md)" in text and "10.0×" in text
+    assert "\n- [Runs](#runs)\n" in text and "\n## Runs\n" in text
+    assert sample().command in own and headline(sample()).budget in own and "Artificial CPU 1111" in own
+    assert "64.6" in own and "2,222" in own and "10.0×" in own and "−39.8" in own
     page.write_text(text.replace("10.0×", "12.0×"))
     assert results.main([*words, "--check"]) == 1
     line = next(n for n, row in enumerate(text.splitlines(), 1) if "10.0×" in row)
