@@ -1,6 +1,6 @@
 """The results page: written from records, never typed.
 
-    python -m attar.results              docs/*/*.json -> docs/results.md, docs/runs/*.md, docs/plots/*.svg
+    python -m attar.results              docs/*/*.json -> results.md, choosing.md, runs/*.md and plots/*.svg in docs/
     python -m attar.results --check      fails where they are not what the records give
 
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import effort, memory_record, origins, places, published, study_record, study_tables, tables
+from .benchmarks import choosing, effort, memory_record, origins, places, published, study_record, study_tables, tables
 from .benchmarks.cells import Figure, Table
 from .benchmarks.memory_record import Growth
 from .benchmarks.peers.distillation import record as peers
@@ -70,6 +70,7 @@ def pages(records: Records) -> dict[str, str]:
     whole = [run for run in records.runs if any(model.role == "artefact" for model in run.models)]
     trained = [run for run in records.runs if run not in whole]
     found = {_page(run): MARK + markdown([run]) for run in whole}
+    found["choosing.md"] = choosing.page(whole, records.studies)
     parts = [_runs(whole)] if whole else []
     if trained:
         parts.append(_section(trained_table(trained)) + _remarks(trained))

@@ -1,0 +1,214 @@
+"""docs/choosing.md: which student, which start, which losses and which steps, as far as the studies' records tell.
+
+- A section is a question, an answer in a sentence with its figures, and the table they come from.
+- A question whose study is not kept has the command that would answer it in place of an answer.
+- Only columns that every row has are averaged, so that no row is flattered by an easier task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from .cells import DASH, Cell, Row, Table
+from .derived import chosen, digits, latency_at, row_of, score, setting_of, smaller, speed, split_of
+from .record import Run
+from .rendering import environment, grid, tidy
+from .study_record import Result, StudyRecord, mean
+
+GOALS = (98.0, 95.0)  # percent of the teacher's score
+
+
+class Answer(NamedTuple):
+    """What a study says to its question."""
+
+    sentences: list[str]
+    table: Table
+
+
+def page(runs: Sequence[Run], studies: Sequence[StudyRecord]) -> str:
+    """The whole page; `runs` are those with artefacts."""
+    kept = {study.name: study for study in studies}
+    words = {name: _told(name, kept, tell) for name, tell in QUESTIONS.items()}
+    made = sizes(runs, kept.get("small"))
+    return tidy(environment().get_template("choosing.md.j2").render(**words, sizes=grid(made) if made.rows else ""))
+
+
+def _told(name: str, kept: Mapping[str, StudyRecord], tell: Callable[[StudyRecord], Answer]) -> str:
+    study = kept.get(name)
+    if study is None or not any(one.score is not None for one in study.results):
+        return f"Not measured yet: `attar study recipes/studies/{name}.yaml` would tell.\n"
+    answer = tell(study)
+    return " ".join(answer.sentences) + f"\n\n{grid(answer.table)}"
+
+
+# ---- what is read off a study
+
+
+def whole(study: StudyRecord) -> list[str]:
+    """The columns in which every row has a score."""
+    return [name for name in study.columns if all(study.score(row, name) is not None for row in study.rows)]
+
+
+def retention(study: StudyRecord, row: str) -> float | None:
+    """Percent of the teacher's score, the mean over whole columns."""
+    found = mean([mean([one.retention for one in study.at(row, column)]) for column in whole(study)])
+    return None if found is None else 100 * found
+
+
+def gain(study: StudyRecord, row: str, column: str, other: str) -> float | None:
+    """Points from the other row to this one."""
+    ours, theirs = study.score(row, column), study.score(other, column)
+    return None if ours is None or theirs is None else 100 * (ours - theirs)
+
+
+def _seen(study: StudyRecord) -> str:
+    """On what an answer rests: columns, seeds."""
+    seeds = {one.seed for one in study.results if one.score is not None and one.column in whole(study)}
+    return f"{', '.join(whole(study)) or 'no task yet'}; {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+
+
+def _signed(value: float | None) -> str:
+    return DASH if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+def _own(study: StudyRecord, row: str) -> list[Result]:
+    return [one for column in study.columns for one in study.at(row, column) if one.model]
+
+
+def _parameters(study: StudyRecord, row: str) -> float:
+    return mean([float(one.model.parameters or 0) for one in _own(study, row) if one.model]) or 0.0
+
+
+# ---- the answers
+
+
+def shapes(study: StudyRecord) -> Answer:
+    """How small a student can be."""
+    kept = {row: retention(study, row) for row in study.rows}
+    sizes = {row: _parameters(study, row) for row in study.rows}
+    known = {row: value for row, value in kept.items() if value is not None}
+    sentences = []
+    for goal in GOALS:
+        fit = [row for row, value in known.items() if value >= goal]
+        if fit:
+            least = min(fit, key=lambda row: sizes[row])
+            size = digits(sizes[least] / 1e6)
+            sentences.append(
+                f"The smallest that keeps {goal:.0f} % of its teacher's score on average is **{least}** "
+                f"({size} million parameters, {known[least]:.1f} %)."
+            )
+        elif known:
+            near = max(known, key=lambda row: known[row])
+            sentences.append(f"None keeps {goal:.0f} % on average; {near} is nearest with {known[near]:.1f} %.")
+    rows = []
+    for name in study.rows:
+        each = [mean([one.retention for one in study.at(name, column)]) for column in study.columns]
+        rate = mean([one.rate for one in _own(study, name)])
+        cells = [Cell(name), Cell(digits(sizes[name] / 1e6) if sizes[name] else DASH)]
+        cells += [Cell(DASH if value is None else f"{100 * value:.1f}") for value in each]
+        value = kept[name]
+        cells += [Cell(DASH if value is None else f"{value:.1f}"), Cell(digits(rate) if rate else DASH)]
+        rows.append(Row(cells))
+    columns = [("", "student", ""), ("", "parameters", "million"), *(("kept", name, "%") for name in study.columns)]
+    columns += [("kept", "on average", "%"), ("", "training", "examples/s")]
+    return Answer(sentences, Table("shapes", "", f"On average: over {_seen(study)}.", columns, rows))
+
+
+def compared(study: StudyRecord) -> Answer:
+    """Every row that is compared with another: the points between them, the largest difference first."""
+    pairs = [(row, other) for row, other in study.against.items() if row in study.rows]
+    points = {row: mean([gain(study, row, column, other) for column in study.columns]) for row, other in pairs}
+    known = {row: value for row, value in points.items() if value is not None}
+    pairs.sort(key=lambda pair: -abs(known.get(pair[0], 0.0)))
+    sentences = []
+    if known:
+        most, least = (pick(known, key=lambda row: abs(known[row])) for pick in (max, min))
+        sentences.append(f"The most hangs on **{most}** ({_signed(known[most])} points against {study.against[most]})")
+        sentences[-1] += f", the least on {least} ({_signed(known[least])})." if least != most else "."
+    rows = []
+    for row, other in pairs:
+        cells = [Cell(row), Cell(other)]
+        cells += [Cell(_signed(gain(study, row, column, other))) for column in study.columns]
+        rows.append(Row([*cells, Cell(_signed(points[row]))]))
+    columns = [("", "with", ""), ("", "against", ""), *(("points", name, "") for name in study.columns)]
+    return Answer(
+        sentences, Table("compared", "", f"Over {_seen(study)}.", [*columns, ("points", "on average", "")], rows)
+    )
+
+
+def steps(study: StudyRecord) -> Answer:
+    """What each way of making a student smaller gives, the smallest file first."""
+    first, column = study.rows[0], study.columns[0]
+    found = {row: one for row in study.rows for one in study.at(row, column)[:1] if one.model and one.score is not None}
+    base = found.get(first)
+    rows, bytes_ = [], {row: float(one.model.bytes or 0) for row, one in found.items() if one.model}
+    ours = {row: _ratio(one) for row, one in found.items()}
+    drops = {row: gain(study, row, column, first) or 0.0 for row in found}
+    for row in sorted(found, key=lambda name: bytes_[name]):
+        fast, slow = ours[row], ours.get(first)
+        cells = [Cell(row), Cell(digits(bytes_[row] / 1e6))]
+        cells += [Cell(f"{bytes_[first] / bytes_[row]:.1f}×" if base and bytes_[row] else DASH)]
+        cells += [Cell(f"{fast / slow:.2f}×" if fast and slow else DASH), Cell(_signed(drops[row]))]
+        other = study.against.get(row, first)
+        cells.append(Cell(DASH if other == first else f"{_signed(gain(study, row, column, other))} against {other}"))
+        rows.append(Row(cells))
+    near = [row for row in found if drops[row] >= -0.5 and row != first]
+    sentences = []
+    if near and base:
+        best = min(near, key=lambda row: bytes_[row])
+        sentences.append(
+            f"The smallest file within half a point of the student as it is: **{best}**, "
+            f"{digits(bytes_[best] / 1e6)} MB "
+            f"({bytes_[first] / bytes_[best]:.1f}× smaller, {_signed(drops[best])} points)."
+        )
+    columns = [("", "way", ""), ("", "file", "MB"), ("", "smaller", ""), ("", "speed", "as it is = 1")]
+    rests = f"{column}, one seed: half a point is within what another seed moves."
+    columns += [("", "score", "points"), ("", "and", "points")]
+    return Answer(sentences, Table("steps", "", rests, columns, rows))
+
+
+def _ratio(one: Result) -> float | None:
+    """How many times the teacher's speed, on one thread."""
+    timed = [at for at in (one.model.cost.latencies if one.model else []) if at.ratio]
+    return min(timed, key=lambda at: (at.threads, -(at.length or 0))).ratio if timed else None
+
+
+QUESTIONS: dict[str, Callable[[StudyRecord], Answer]] = {
+    "students": shapes,
+    "starts": compared,
+    "tinybert": compared,
+    "steps": steps,
+}
+
+
+def sizes(runs: Sequence[Run], small: StudyRecord | None) -> Table:
+    """What stands under a limit on the file: the chosen artefact of every run and of the study of small ones."""
+    found: list[tuple[float, list[Cell]]] = []
+    for run in runs:
+        model, teacher = chosen(run), row_of(run, "teacher")
+        metric, split = str(run.task.get("metric") or "accuracy"), split_of(run)
+        ours, theirs = score(model, split, metric), score(teacher, split, metric)
+        if model is None or not model.bytes or ours is None or not theirs:
+            continue
+        fast, less, at = speed(run, model, setting_of(run)), smaller(run, model), latency_at(model, setting_of(run))
+        cells = [Cell(digits(model.bytes / 1e6)), Cell(run.name), Cell(f"{100 * ours / theirs:.1f}")]
+        cells += [Cell(f"{less:.1f}×" if less else DASH), Cell(f"{fast[0]:.1f}×" if fast else DASH)]
+        cells += [Cell(f"{at.length} pieces" if at and at.length else DASH), Cell("1")]
+        found.append((model.bytes, cells))
+    for row in small.rows if small else []:
+        for column in small.columns if small else []:
+            made = [one for one in (small.at(row, column) if small else []) if one.model and one.retention]
+            if not made:
+                continue
+            bytes_ = mean([float(one.model.bytes or 0) for one in made if one.model]) or 0.0
+            first = mean([float(one.models[0].bytes or 0) for one in made]) or 0.0
+            fast_ = mean([_ratio(one) for one in made])
+            cells = [Cell(digits(bytes_ / 1e6)), Cell(f"{column}, {row}")]
+            cells += [Cell(f"{100 * (mean([one.retention for one in made]) or 0):.1f}"), Cell(f"{first / bytes_:.1f}×")]
+            cells += [Cell(f"{fast_:.1f}×" if fast_ else DASH), Cell(DASH), Cell(str(len(made)))]
+            found.append((bytes_, cells))
+    columns = [("", "file", "MB"), ("", "run", ""), ("", "kept", "% of the teacher"), ("", "smaller", "")]
+    columns += [("", "speed", "teacher = 1"), ("", "timed at", ""), ("", "seeds", "")]
+    rows = [Row(cells) for _, cells in sorted(found, key=lambda pair: pair[0])]
+    return Table("sizes", "", "The file is the chosen one, its speed on one thread.", columns, rows)

@@ -1,0 +1,110 @@
+"""The guide: its answers follow from the studies' records, and a question that none answers says so."""
+
+from __future__ import annotations
+
+from attar.benchmarks import choosing
+from attar.benchmarks.record import Cost, Latency, Model
+from attar.benchmarks.study_record import Result, StudyRecord
+from hypothesis import given
+from hypothesis import strategies as st
+from sample_run import sample
+
+
+def model(name: str, score: float, parameters: int = 0, bytes_: int = 0, ratio: float | None = None) -> Model:
+    role = name if name in ("teacher", "student") else "artefact"
+    timed = [Latency(length=64, threads=1, queries=1, p50_ms=1, p90_ms=1, p99_ms=1, mean_ms=1, min_ms=1, ratio=ratio)]
+    return Model.model_validate(
+        {
+            "name": name,
+            "role": role,
+            "of": "teacher" if name == "teacher" else "student",
+            "runtime": "torch",
+            "precision": "fp32",
+            "file": name,
+            "bytes": bytes_,
+            "parameters": parameters,
+            "scores": {"dev": {"accuracy": score}},
+            "rows": {"dev": 100},
+            "status": "ok",
+            "cost": Cost(latencies=timed if ratio else []).model_dump(),
+        }
+    )
+
+
+def study(name: str, cells: dict[tuple[str, str], list[Model]], against: dict[str, str] | None = None) -> StudyRecord:
+    return StudyRecord(
+        attar="0",
+        name=name,
+        title=name,
+        created="2001",
+        machine={},
+        study={},
+        rows=list(dict.fromkeys(row for row, _ in cells)),
+        columns=list(dict.fromkeys(column for _, column in cells)),
+        against=against or {},
+        results=[
+            Result(row=row, column=column, folder="x", metric="accuracy", split="dev", models=models)
+            for (row, column), models in cells.items()
+        ],
+    )
+
+
+def taught(score: float, parameters: int) -> list[Model]:
+    return [model("teacher", 0.8), model("student", score, parameters)]
+
+
+def test_the_smallest_shape_that_keeps_enough_is_named() -> None:
+    cells = {
+        ("wide", "a"): taught(0.80, 9_000_000),
+        ("wide", "b"): taught(0.80, 9_000_000),
+        ("middle", "a"): taught(0.79, 4_000_000),
+        ("middle", "b"): taught(0.79, 4_000_000),
+        ("small", "a"): taught(0.76, 1_000_000),
+        ("small", "b"): taught(0.77, 1_000_000),
+    }
+    said = choosing.shapes(study("students", cells)).sentences
+    assert "**middle** (4.00 million parameters, 98.8 %)" in said[0] and "98 %" in said[0]
+    assert "**small** (1.00 million parameters, 95.6 %)" in said[1] and "95 %" in said[1]
+
+
+def test_where_none_keeps_enough_the_nearest_is_named() -> None:
+    said = choosing.shapes(study("students", {("only", "a"): taught(0.4, 1_000_000)})).sentences
+    assert said == [f"None keeps {goal} % on average; only is nearest with 50.0 %." for goal in (98, 95)]
+
+
+@given(st.floats(0.1, 0.9), st.floats(0.1, 0.9))
+def test_a_column_that_a_row_lacks_is_not_averaged(easy: float, hard: float) -> None:
+    found = study(
+        "students", {("one", "a"): taught(easy, 1), ("one", "b"): taught(hard, 1), ("two", "a"): taught(easy, 1)}
+    )
+    assert choosing.whole(found) == ["a"]
+    assert choosing.retention(found, "one") == choosing.retention(found, "two")
+
+
+def test_what_is_compared_stands_by_the_size_of_its_difference() -> None:
+    cells = {("all", "a"): taught(0.8, 1), ("less", "a"): taught(0.79, 1), ("least", "a"): taught(0.7, 1)}
+    answer = choosing.compared(study("tinybert", cells, {"less": "all", "least": "all"}))
+    assert "**least** (−10.0 points against all)" in answer.sentences[0] and "less (−1.0)" in answer.sentences[0]
+    assert [row.cells[0].text for row in answer.table.rows] == ["least", "less"]
+
+
+def test_steps_stand_by_their_bytes_with_speed_and_points_against_the_first() -> None:
+    cells = {
+        ("as it is", "a"): [model("teacher", 0.8), model("m.onnx", 0.8, 1, 8_000_000, 2.0)],
+        ("bits", "a"): [model("teacher", 0.8), model("m8.onnx", 0.797, 1, 2_000_000, 5.0)],
+        ("trimmed", "a"): [model("teacher", 0.8), model("m4.onnx", 0.7, 1, 1_000_000, 3.0)],
+    }
+    answer = choosing.steps(study("steps", cells, {"trimmed": "bits"}))
+    assert "**bits**, 2.00 MB (4.0× smaller, −0.3 points)" in answer.sentences[0]
+    shown = [[cell.text for cell in row.cells] for row in answer.table.rows]
+    assert shown[0] == ["trimmed", "1.00", "8.0×", "1.50×", "−10.0", "−9.7 against bits"]
+    assert [row[0] for row in shown] == ["trimmed", "bits", "as it is"]
+
+
+def test_the_page_says_what_is_not_measured_and_lists_files_by_size() -> None:
+    made = choosing.page([sample()], [study("students", {("one", "a"): taught(0.8, 1_000_000)})])
+    assert "**one**" in made and "`attar study recipes/studies/steps.yaml` would tell" in made
+    assert f"| {sample().name} |" in made
+    small = {("2 MB", "a"): [model("teacher", 0.8, 1, 90_000_000), model("s.onnx", 0.76, 1, 1_500_000, 6.0)]}
+    table = choosing.sizes([sample()], study("small", small))
+    assert [cell.text for cell in table.rows[0].cells] == ["1.50", "a, 2 MB", "95.0", "60.0×", "6.0×", "–", "1"]
