@@ -3,25 +3,27 @@
 - A stage's key is the digest of its version, its part of the recipe, its inputs and the keys of the stages before it.
   Same key: it is reused, from this run or from a sibling run (`slots`), so runs that differ in the student share a
   teacher.
-- Where several processes were started (`processes`), the first one is the run; the others help it where it learns from
-  plain text (`TOGETHER`).
+- Where several processes were started (`processes`), the first one is the run; the others help it with the stages that
+  learn (`Stage.together`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import recipe, stages
 from .context import Context, Progress
 from .errors import AttarError, UsageError
-from .files import locked, value_digest, write_text
+from .files import locked, read_json, value_digest, write_text
 from .recipe import SMALLER, Recipe
 from .slots import Slot, obtain
-from .stages import ANSWERS, BUNDLE, TOGETHER, Stage
+from .stages import ANSWERS, BUNDLE, Stage
 from .tasks import triples
 
 OF_TEACHERS = ("pretrain", "knowledge", "teach")
@@ -52,10 +54,8 @@ def run(
     context = Context(spec, out, progress, finished=finished, command=command, beside=others)
     if not context.processes.first:
         return _help(context)
-    together = [stage for stage in TOGETHER if stage.wanted(spec)]
-    if context.processes.count > 1 and not together:
-        what = "several processes only learn from plain text, and there is no `pretrain` and no `distil.general`"
-        raise UsageError(what, fix="start one process")
+    whole_road = stages.of(spec)
+    together = [stage for stage in whole_road if stage.together(spec)]
     _refuse_foreign(out)
     with context.processes.joined(), locked(out):
         _prepare(context)
@@ -63,13 +63,13 @@ def run(
             reach(spec)
         whole = until == BUNDLE.name
         try:
-            for stage in stages.of(spec):
+            for stage in whole_road:
                 if stage.name != "pretrain" and until not in OF_TEACHERS and not context.keys.keys() - {"pretrain"}:
                     _fits(context)
-                _perform(context, stage)
+                _perform(context, stage, 1 + whole_road.index(stage))
                 if stage.name == "teach" and not searched:
                     affordable(spec, out / "teacher" / "tokenizer.json", any(step.trim for step in spec.compress))
-                if together and stage is together[-1]:
+                if stage is together[-1]:
                     context.processes.leave()
                 if stage.name == until:
                     break
@@ -102,14 +102,16 @@ def reach(spec: Recipe) -> None:
 
 def _help(context: Context) -> Context:
     """What a process does that is not the first: it trains where the first one calls it, and has no results."""
-    if not any(stage.wanted(context.recipe) for stage in TOGETHER):
-        return context  # the first one says what is wrong
+    whole_road = stages.of(context.recipe)
+    context.progress = lambda what, done, remark: None
     with context.processes.joined():
         while number := context.processes.called():
             _settle(context.recipe)
-            context.progress = lambda what, done, remark: None
-            stage = TOGETHER[number - 1]
-            stage.build(context, Slot(context.out, stage.name, stage.folder).work)
+            stage, slot = whole_road[number - 1], _slot(context, whole_road[number - 1])
+            for before in whole_road[: number - 1]:
+                note = _slot(context, before).note
+                context.results |= {before.name: read_json(note)["results"]} if note.is_file() else {}
+            stage.build(context, slot.work)
         context.processes.leave()
     return context
 
@@ -198,8 +200,12 @@ def _settle(spec: Recipe) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _perform(context: Context, stage: Stage) -> None:
-    """Reuse the stage, take it from a sibling run, or build it."""
+def _slot(context: Context, stage: Stage) -> Slot:
+    return Slot(context.out, stage.name, stage.folder)
+
+
+def _perform(context: Context, stage: Stage, number: int) -> None:
+    """Reuse the stage, take it from a sibling run, or build it; its number is what other processes know it by."""
     key = value_digest(
         {
             "stage": stage.name,
@@ -209,10 +215,15 @@ def _perform(context: Context, stage: Stage) -> None:
         }
     )
     context.keys[stage.name] = key
+
+    def build(folder: Path) -> dict[str, Any]:
+        with context.processes.together(number) if stage.together(context.recipe) else contextlib.nullcontext():
+            return stage.build(context, folder)
+
     note, reused = obtain(
-        Slot(context.out, stage.name, stage.folder),
+        _slot(context, stage),
         key,
-        lambda folder: stage.build(context, folder),
+        build,
         shared=context.beside if stage.shared else (),
         outdate=lambda: _outdate(context.out, stage),
     )

@@ -3,9 +3,11 @@
 - Data parallel: each process holds the whole model, prepares the same global batch and takes its own rows of it. Losses
   and gradients are averaged over the processes before each step, so all hold the same weights: those that one process
   with the whole batch would get, but for rounding.
-- The first process is the run. It alone takes locks, reads the data, decides what is reused, writes and speaks. The
-  others wait for its calls, learn from plain text with it in its folder, and leave; all other stages are its own. So
-  locks and slots need no rule for several processes, and nothing can be built twice.
+- The first process is the run. It alone takes locks, decides what is reused, writes models and speaks. The others wait
+  for its calls, learn with it in its folder, and leave; stages that do not learn are its own. So locks and slots need
+  no rule for several processes, and nothing can be built twice.
+- A loss over a task's answers is computed by all from the answers of all, which are few numbers (`gather`); of a mean
+  over large states each computes its rows' part (`part`). Both are the loss of the whole batch.
 - What is drawn by chance for a batch the first process draws and tells. Dropout is each process's own: the first one's
   comes from the generator that a checkpoint keeps, the others' from the seed, their rank and the step, so that a killed
   run goes on with any of them as it would have.
@@ -16,14 +18,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import AttarError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Array = TypeVar("Array")  # of torch or numpy
 
 LOST = ("Connection", "Broken pipe", "Timed out")  # words of gloo's errors, which have no type of their own
 PATIENCE = timedelta(days=7)  # the first process may encode a large corpus while the others wait
@@ -113,16 +119,68 @@ class Processes:
         with _contact():
             return int(broadcast(torch.tensor(number, device=PartialState().device)))
 
-    def share(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], float]:
-        """This process's rows of a batch, every `count`-th one, and their weight.
+    @contextlib.contextmanager
+    def place(self, folder: Path) -> Iterator[Path]:
+        """Where this process may write what the first one writes into the folder: others have a passing one."""
+        if self.first:
+            yield folder
+            return
+        with tempfile.TemporaryDirectory() as passing:
+            yield Path(passing)
+
+    def rows(self, size: int) -> tuple[slice, float]:
+        """Which of so many rows are this process's, every `count`-th one, and their weight.
 
         Where there are fewer rows than processes, one that has none gets the first row with the weight 0: it computes
         what all compute, for nothing, and stays in step.
         """
-        size = len(next(iter(batch.values())))
         idle = self.rank >= size
-        rows = slice(0, 1) if idle else slice(self.rank, None, self.count)
-        return {name: tensor[rows] for name, tensor in batch.items()}, float(not idle)
+        return slice(0, 1) if idle else slice(self.rank, None, self.count), float(not idle)
+
+    def share(self, batch: Mapping[str, Array]) -> tuple[dict[str, Array], float]:
+        """This process's rows of a batch, and their weight (`rows`)."""
+        found: Mapping[str, Any] = batch
+        rows, weight = self.rows(len(next(iter(found.values()))))
+        return {name: array[rows] for name, array in found.items()}, weight
+
+    def gather(self, own: Tensor, size: int) -> Tensor:
+        """What all processes computed for their rows (`rows`), (size, ...), in the order of the batch.
+
+        A loss of it is the whole batch's in every process; averaged over them its gradients are those of one process.
+        """
+        if self.count == 1:
+            return own
+        import torch
+        from accelerate.utils import gather
+        from torch.nn import functional as F
+
+        each = -(-size // self.count)
+        padding = [0, 0] * (own.dim() - 1) + [0, each - len(own)]
+        with _contact():
+            every: Tensor = gather(F.pad(own.detach(), padding)).view(self.count, each, *own.shape[1:])
+        whole = every.transpose(0, 1).flatten(0, 1)[:size]  # row n is the process n % count's
+        rows, weight = self.rows(size)
+        if not weight:
+            return whole + 0 * own.sum()  # its own row is another's: it has a gradient, of zeros
+        learning = own + (own - own.detach()) * (self.count - 1)  # the same numbers, with `count` times their gradient
+        return whole.index_copy(0, torch.arange(size, device=own.device)[rows], learning)
+
+    def part(self, mean: Tensor, count: Tensor, weight: float) -> Tensor:
+        """A mean over `count` things in this process's rows as its part of the mean over those of all processes."""
+        if self.count == 1:
+            return mean
+        count = weight * count.float()
+        return mean * (count / self.mean(count).clamp(min=1e-9))
+
+    def same(self, number: int, what: str) -> None:
+        """Raise `AttarError` where a process has another number than the first one has."""
+        if self.count > 1:
+            import torch
+            from accelerate import PartialState
+
+            apart = torch.tensor(float(number != self.agree(number)), device=PartialState().device)
+            if float(self.mean(apart)) > 0:
+                raise AttarError(f"the processes have different {what}", fix="start one process")
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes, of the same shape."""

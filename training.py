@@ -94,6 +94,7 @@ def fit(job: Job) -> State:
     forget_peak()
     movers = optimizers.build(job.model, job.plan)
     average = _Average(job.model, job.plan.average)
+    job.processes.same(sum(weight.numel() for weight in job.model.parameters()), "weights")
     held = Held(job.folder, job.model, job.plan, movers, average.weights)
     state, best = held.read()
     total = job.plan.epochs * -(-len(job.lengths) // job.plan.batch_size)

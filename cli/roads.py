@@ -169,7 +169,7 @@ def study(
     from ..processes import launched
 
     if launched().count > 1:
-        raise UsageError("several processes only pre-train", where="attar study", fix="start one process")
+        raise UsageError("a study runs in one process", where="attar study", fix="start one process")
     spec = studies.load(path)
     need_training_libraries()
     folder = out or Path("runs") / spec.name

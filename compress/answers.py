@@ -68,8 +68,10 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         batch = pair.train.batch(rows, pair.pad_id)
         mask = torch.from_numpy(batch.inputs["attention_mask"]).to(pair.device)
+        inputs, weight = pair.own(batch.inputs)
         with states.watching(pair.student, Wanted(hidden=last) if plan.cosine else Wanted()) as seen:
-            logits = heads.feed(pair.student, pair.task.head, batch.inputs).float()  # losses are means in float32
+            logits = heads.feed(pair.student, pair.task.head, inputs).float()  # losses are means in float32
+        logits = heads.gathered(logits, mask, pair.processes)
         found: training.Losses = {}
         if known is not None:
             theirs = stack([known[number]["logits"] for number in pair.train.sequences(rows).tolist()], pair.device)
@@ -79,7 +81,9 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
             found["hard"] = plan.hard * torch.stack(list(hard.values())).sum()
         if source is not None:
             ours, theirs = (next(iter(of.hidden.values())) for of in (seen, source.of(rows)))
-            found["cosine"] = plan.cosine * cosine_error(ours, theirs, mask)
+            own = torch.from_numpy(inputs["attention_mask"]).to(pair.device)
+            error = plan.cosine * cosine_error(ours, theirs, own)
+            found["cosine"] = pair.processes.part(error, own.sum(), weight)
         return found
 
     checkpoint.freeze_embeddings(pair.student, plan.freeze_embeddings)
@@ -95,6 +99,7 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
             pair.task.metric,
             pair.evaluate,
             pair.progress,
+            processes=pair.processes,
         )
     )
 
@@ -125,4 +130,4 @@ def teacher_answers(pair: Pair, folder: Path) -> Cache:
     width = heads.width(pair.teacher, pair.task)
     each = [4 * width * (len(row.input_ids) if pieces else 1) for row in features]
     name = key(pair.digest, features, ["logits", pair.task.head])
-    return Cache(folder / name[:16], name, each, make, pair.progress, "teacher's answers")
+    return Cache(folder / name[:16], name, each, make, pair.progress, "teacher's answers", pair.processes)

@@ -4,6 +4,7 @@
   a killed run goes on after the last one, to the same bytes, for no batch crosses two shards.
 - Each shard carries the key of everything it was made from (weights, tokenizer, encoded rows, what is kept) and which
   sequences it holds. One with others, or that cannot be read, is made again; it is never used.
+- Several processes each make some of the missing shards; all read all of them.
 - Reading maps the files into memory and copies one sequence at a time, so a cache may be larger than the memory.
 """
 
@@ -22,6 +23,7 @@ from safetensors.numpy import save
 
 from ..errors import DiskFullError
 from ..files import value_digest, write_bytes
+from ..processes import ALONE, Processes
 from ..tasks.encoding import Features
 from ..training import Progress
 
@@ -46,6 +48,7 @@ class Cache:
         make: Callable[[int, int], Sequence[Kept]],
         progress: Progress,
         what: str,
+        processes: Processes = ALONE,
     ) -> None:
         """Open the cache in `folder`; `make(first, end)` gives what is kept of those sequences.
 
@@ -60,13 +63,16 @@ class Cache:
         marks = [{"key": f"{key} {first}-{end}"} for first, end in spans]  # one entry: several stand in any order
         self.files = [_open(path, mark) for path, mark in zip(paths, marks, strict=True)]
         missing = [number for number, file in enumerate(self.files) if file is None]
-        _check_room(folder, sum(sum(bytes_each[slice(*spans[number])]) for number in missing), what)
-        for number in missing:
+        processes.wait()  # until all have seen what is missing
+        _check_room(folder, sum(sum(bytes_each[slice(*spans[number])]) for number in missing), what, processes)
+        for number in missing[processes.rank :: processes.count]:
             first, end = spans[number]
             progress(what, first / count, remark)
             write_bytes(paths[number], save(_join(make(first, end)), marks[number]))
-            self.files[number] = _open(paths[number], marks[number])
             progress(what, end / count, remark)
+        processes.wait()
+        for number in missing:
+            self.files[number] = _open(paths[number], marks[number])
         assert None not in self.files
         self.shapes = [
             {name.removesuffix("/shape"): file.get_tensor(name) for name in file.keys() if name.endswith("/shape")}  # noqa: SIM118
@@ -88,11 +94,11 @@ class Cache:
         return found
 
 
-def _check_room(folder: Path, need: int, what: str) -> None:
-    """Raise `DiskFullError` where the disk that `folder` is to stand on has fewer bytes than that."""
+def _check_room(folder: Path, need: int, what: str, processes: Processes) -> None:
+    """Raise `DiskFullError`, in all processes, where the disk of `folder` has fewer bytes than that."""
     there = next(one for one in (folder, *folder.resolve().parents) if one.exists())
     free = shutil.disk_usage(there).free
-    if need > free:
+    if processes.agree(int(need > free)):
         raise DiskFullError(f"{folder} ({what}: {need / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free)")
 
 

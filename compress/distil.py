@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .. import recipe, students, training
+from ..processes import ALONE, Processes
 from ..students import activations
 from ..students.layer_map import resolve
 from ..tasks.data import Data
@@ -36,19 +37,22 @@ def distil(
     general: Path | None = None,
     shared: Path | None = None,
     kept: Path | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Fill `folder` with the student; gives its scores, size and training curves.
 
     It goes on from the student in the folder `general`, where one is given that learnt from plain text, and else starts
     from its teacher. The folder `shared` is where several students keep their teacher's states, `kept` its answers.
+    Of several `processes` the first one fills the folder and has results; all are given the same.
     """
     if general:
         check_pieces(general, teacher_folder)
     seed = spec.student_seed
     torch.manual_seed(seed)
     teacher = heads.load(task.head, teacher_folder).to(training.device()).requires_grad_(False)
-    checkpoint.save_tokenizer(teacher_folder, folder)
-    encoder = Encoder(folder / "tokenizer.json", spec.task.max_length)
+    if processes.first:
+        checkpoint.save_tokenizer(teacher_folder, folder)
+    encoder = Encoder(teacher_folder / "tokenizer.json", spec.task.max_length)
     train = task.encode(data.train, encoder)
     rows = activations.sample(train.features, encoder.pad_id, seed) if spec.student.start == "activations" else []
     student = students.start(teacher.eval(), spec.student, task.head, rows, general).to(training.device())
@@ -67,9 +71,10 @@ def distil(
         progress,
         checkpoint.digest(teacher_folder),
         kept=kept,
+        processes=processes,
     )
     curves = learn(pair, spec.distil, spec.distil.cache.states, folder / "checkpoints", shared)
-    return {"training": curves, **leave(pair, splits, folder, spec.task.max_length)}
+    return {"training": curves, **leave(pair, splits, folder, spec.task.max_length)} if processes.first else {}
 
 
 def learn(

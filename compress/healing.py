@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from .. import recipe, training
 from ..errors import AttarError
 from ..files import file_digest
+from ..processes import ALONE, Processes
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.task import Encoded, Task
@@ -43,12 +44,13 @@ def heal(
     kept: Path | None = None,
     around: Around = nullcontext,
     left: Heads | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Fill `folder`, which holds the student's tokenizer, with the healed student; gives its scores, size and curves.
 
     `mapped` is the teacher's layer, from 1, of each of the student's, and `left` what it has of its heads. Checkpoints
     stand in `work`, the teacher's answers in `kept`. The student learns within `around` it, and is saved as that
-    leaves it.
+    leaves it. Of several `processes` the first one fills the folder; all have the curves.
     """
     seed = spec.student_seed
     torch.manual_seed(seed)
@@ -77,10 +79,12 @@ def heal(
         theirs.pad_id,
         kept,
         left,
+        processes,
     )
     with around(pair.student):
         curves = distil.learn(pair, plan, spec.distil.cache.states, work, stage=stage)
-    return {"training": curves, "remarks": remarks, **distil.leave(pair, splits, folder, spec.task.max_length)}
+    left_there = distil.leave(pair, splits, folder, spec.task.max_length) if processes.first else {}
+    return {"training": curves, "remarks": remarks, **left_there}
 
 
 def _compares_pieces(plan: recipe.Healing, task: Task) -> bool:

@@ -129,12 +129,17 @@ def learn_layers(
     held = _held(pair, plan) if shared and allowed else None
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
-        arrays = pair.train.batch(rows, pair.pad_id).inputs
+        arrays, weight = pair.own(pair.train.batch(rows, pair.pad_id).inputs)
         teacher = source.of(rows)
         inputs = checkpoint.tensors(arrays, checkpoint.takes(pair.student), pair.device)
         student = states.run(pair.student, inputs, of_student)
         mask = torch.from_numpy(arrays["attention_mask"]).to(pair.device)
-        return layer_losses(pair, plan, model, teacher, student, mask)
+        found = layer_losses(pair, plan, model, teacher, student, mask)
+        counts = {
+            "attention": mask.sum(1).pow(2).sum(),
+            "patient": mask[:, 0].sum(),
+        }  # the others are means over pieces
+        return {name: pair.processes.part(loss, counts.get(name, mask.sum()), weight) for name, loss in found.items()}
 
     checkpoint.freeze_embeddings(pair.student, plan.freeze_embeddings)
     both = ((pair.teacher, held or of_teacher), (pair.student, of_student))
@@ -142,7 +147,15 @@ def learn_layers(
         source = TeacherStates(pair, of_teacher, shared or folder, allowed, held)
         return training.fit(
             training.Job(
-                "intermediate", model, loss, pair.train.lengths, plan, pair.seed, folder, progress=pair.progress
+                "intermediate",
+                model,
+                loss,
+                pair.train.lengths,
+                plan,
+                pair.seed,
+                folder,
+                progress=pair.progress,
+                processes=pair.processes,
             )
         )
 

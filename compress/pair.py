@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .. import training
-from ..tasks.encoding import Features
+from ..processes import ALONE, Processes
+from ..tasks.encoding import Arrays, Features
 from ..tasks.task import Answers, Encoded, Task
 from ..teachers import heads, layout
 
@@ -42,6 +43,7 @@ class Pair:
     their_pad: int | None = None
     kept: Path | None = None  # where others find what the teacher answers; None: nobody else asks
     heads: Heads | None = None  # None: the student has all that it had
+    processes: Processes = ALONE  # that distil it together
 
     @property
     def device(self) -> torch.device:
@@ -66,6 +68,12 @@ class Pair:
     def teacher_pad(self) -> int:
         """What the teacher's rows are padded with."""
         return self.pad_id if self.their_pad is None else self.their_pad
+
+    def own(self, inputs: Arrays) -> tuple[Arrays, float]:
+        """This process's sequences of a batch, no longer than the longest of them, and their weight."""
+        found, weight = self.processes.share(inputs)
+        longest = int(found["attention_mask"].sum(1).max())
+        return {name: array[:, :longest] for name, array in found.items()}, weight
 
     def taught(self, features: Sequence[Features]) -> Answers:
         """The teacher's logits for sequences of its own pieces."""

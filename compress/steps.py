@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from .. import recipe, training
+from ..processes import ALONE, Processes
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.lama import UNKNOWNS
@@ -132,46 +133,50 @@ def take(
     kept: Path | None = None,
     copies: Sequence[Example] = (),
     heads_left: Heads | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Fill `folder` with what the step makes of the student in the folder `before`; gives its scores and size.
 
     `layers` is the teacher's layer, from 1, of each of the student's, `heads_left` what it has of its first heads. In
     `kept` stand the teacher's answers. `copies` are rows that it heals on beside those of the data, and that the
-    operation does not look at.
+    operation does not look at. Of several `processes` all cut alike, and the first one fills the folder.
     """
     model, lessons = heads.load(task.head, before), replace(data, train=[*data.train, *copies])
-    checkpoint.save_tokenizer(before, folder)
-    progress(name, 0.0, step.operation)
-    patient = Patient(model, before, folder, data, task, spec.task.max_length, spec.student_seed, spec.export)
-    plan = step.heal or recipe.Healing(prediction=recipe.Prediction(epochs=0))
-    curves, remarks, reports, found = [], [], [], {}
-    cuts = OPERATIONS[step.operation](getattr(step, step.operation), patient)
-    for number, cut in enumerate(cuts, 1):
-        smaller = cut(model)
-        heads_left = left(heads_left, model, smaller.layers, smaller.heads)
-        model = smaller.model
-        layers = layers if smaller.layers is None else [layers[stays - 1] for stays in smaller.layers]
-        work = folder / "checkpoints" / str(number)
-        found = healing.heal(
-            spec,
-            plan,
-            lessons,
-            task,
-            teacher,
-            model,
-            layers,
-            folder,
-            work,
-            progress,
-            name,
-            kept,
-            smaller.around,
-            heads_left,
-        )
-        curves += found["training"]
-        remarks += [*smaller.remarks, *found["remarks"]]
-        reports += [smaller.report] if smaller.report else []
-    return found | {"training": curves, "remarks": remarks, "reports": reports}
+    with processes.place(folder) as own:
+        checkpoint.save_tokenizer(before, own)
+        progress(name, 0.0, step.operation)
+        patient = Patient(model, before, own, data, task, spec.task.max_length, spec.student_seed, spec.export)
+        plan = step.heal or recipe.Healing(prediction=recipe.Prediction(epochs=0))
+        curves, remarks, reports, found = [], [], [], {}
+        cuts = OPERATIONS[step.operation](getattr(step, step.operation), patient)
+        for number, cut in enumerate(cuts, 1):
+            smaller = cut(model)
+            heads_left = left(heads_left, model, smaller.layers, smaller.heads)
+            model = smaller.model
+            layers = layers if smaller.layers is None else [layers[stays - 1] for stays in smaller.layers]
+            work = folder / "checkpoints" / str(number)
+            found = healing.heal(
+                spec,
+                plan,
+                lessons,
+                task,
+                teacher,
+                model,
+                layers,
+                own,
+                work,
+                progress,
+                name,
+                kept,
+                smaller.around,
+                heads_left,
+                processes,
+            )
+            curves += found["training"]
+            remarks += [*smaller.remarks, *found["remarks"]]
+            reports += [smaller.report] if smaller.report else []
+    whole = found | {"training": curves, "remarks": remarks, "reports": reports}
+    return whole if processes.first else {}
 
 
 def left(

@@ -56,20 +56,22 @@ class TeacherStates:
         name = key(pair.digest, pair.lessons.features, what)
         place = folder / name[:16] if held else folder / "states"
         try:
-            self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states")
+            self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states", pair.processes)
         except DiskFullError as error:
             pair.progress("teacher's states", 1.0, f"{error.what}, {error.where}: it runs beside the student")
 
     def of(self, rows: npt.NDArray[np.int64]) -> Seen:
-        """The states for the sequences of a batch of these rows; 0 or anything where padded."""
+        """The states for this process's sequences of a batch of these rows; 0 or anything where padded."""
         if self.cache is None:
-            return self._run(self.pair.lessons.batch(rows, self.pair.teacher_pad).inputs, self.wanted)
+            return self._run(self.pair.own(self.pair.lessons.batch(rows, self.pair.teacher_pad).inputs)[0], self.wanted)
         names = [
             f"{kind}/{layer}"
             for kind in ("hidden", "scores", "vectors")
             for layer in sorted(getattr(self.wanted, kind))
         ]
-        kept = [self.cache.take(number, names) for number in self.pair.lessons.sequences(rows).tolist()]
+        numbers = self.pair.lessons.sequences(rows)
+        own, _ = self.pair.processes.rows(len(numbers))
+        kept = [self.cache.take(number, names) for number in numbers[own].tolist()]
         seen = Seen()
         for name in kept[0]:
             kind, layer = name.split("/")

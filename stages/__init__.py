@@ -10,8 +10,6 @@ from .stage import Stage
 from .students import ANSWERS, AUGMENT, DISTIL, GENERALLY, of_step
 from .teachers import KNOWLEDGE, PRETRAIN, TEACH
 
-TOGETHER = (PRETRAIN, GENERALLY)  # those that several processes share
-
 
 def of(spec: Recipe) -> list[Stage]:
     """The stages that a recipe asks for."""
@@ -21,4 +19,4 @@ def of(spec: Recipe) -> list[Stage]:
     return [stage for stage in whole if stage.wanted(spec)]
 
 
-__all__ = ["ANSWERS", "BUNDLE", "TOGETHER", "Stage", "files", "of"]
+__all__ = ["ANSWERS", "BUNDLE", "Stage", "files", "of"]

@@ -24,6 +24,7 @@ class Stage:
     build: Callable[[Context, Path], dict[str, Any]]  # fills the folder, gives the results
     shared: bool = True  # may be taken from a sibling run
     wanted: Callable[[Recipe], bool] = lambda spec: True
+    together: Callable[[Recipe], bool] = lambda spec: False  # whether several processes build it, each by `build`
 
 
 # Fields that came after keys were made without them: a key holds them only where they are not their default.

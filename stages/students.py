@@ -39,17 +39,16 @@ def _general(context: Context, folder: Path) -> dict[str, Any]:
 
     spec = context.recipe
     assert spec.distil.general is not None
-    with context.processes.together(2):
-        return general.distil(
-            spec.student,
-            spec.distil.general,
-            context.source,
-            spec.seed,
-            folder,
-            context.general_corpus,
-            context.progress,
-            context.processes,
-        )
+    return general.distil(
+        spec.student,
+        spec.distil.general,
+        context.source,
+        spec.seed,
+        folder,
+        context.general_corpus,
+        context.progress,
+        context.processes,
+    )
 
 
 def _augment_inputs(context: Context) -> Any:
@@ -90,7 +89,9 @@ def _distil(context: Context, folder: Path) -> dict[str, Any]:
     general = context.out / GENERAL if spec.distil.general else None
     shared = context.out.resolve().parent / TEACHER_CACHE if spec.distil.cache.shared else None
     kept = context.out / ANSWERS
-    return distil.distil(spec, data, context.task, teacher, folder, context.progress, general, shared, kept)
+    return distil.distil(
+        spec, data, context.task, teacher, folder, context.progress, general, shared, kept, context.processes
+    )
 
 
 def _copies(context: Context) -> list[Example]:
@@ -99,7 +100,14 @@ def _copies(context: Context) -> list[Example]:
 
 
 GENERALLY = Stage(
-    "general", GENERAL, 2, (), _general_inputs, _general, wanted=lambda spec: spec.distil.general is not None
+    "general",
+    GENERAL,
+    2,
+    (),
+    _general_inputs,
+    _general,
+    wanted=lambda spec: spec.distil.general is not None,
+    together=lambda spec: True,
 )
 
 
@@ -140,14 +148,24 @@ def of_step(number: int, spec: Recipe) -> Stage:
             context.out / ANSWERS,
             _copies(context) if copies else [],
             Heads(**left) if left else None,
+            context.processes,
         )
 
     version = 3 if step.prune and step.prune.heads else 2 if step.prune and step.prune.layers else 1
     needs = ("teach", *(["augment"] if copies else []), maker)
-    return Stage(name, spec.folder_of(name), version, needs, inputs, build)
+    learns = step.heal is not None
+    return Stage(name, spec.folder_of(name), version, needs, inputs, build, together=lambda spec: learns)
 
 
 AUGMENT = Stage(
     "augment", AUGMENTED, 1, (), _augment_inputs, _augment, wanted=lambda spec: spec.distil.augment is not None
 )
-DISTIL = Stage("distil", "student", 3, ("teach", "general", "augment"), _distil_inputs, _distil)
+DISTIL = Stage(
+    "distil",
+    "student",
+    3,
+    ("teach", "general", "augment"),
+    _distil_inputs,
+    _distil,
+    together=lambda spec: not spec.language,
+)

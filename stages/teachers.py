@@ -31,8 +31,7 @@ def _pretrain(context: Context, folder: Path) -> dict[str, Any]:
 
     spec, seed = context.recipe.pretrain, context.recipe.seed
     assert spec is not None
-    with context.processes.together(1):
-        return pretrain.pretrain(spec, seed, folder, context.progress, context.processes, context.corpus)
+    return pretrain.pretrain(spec, seed, folder, context.progress, context.processes, context.corpus)
 
 
 def _knowledge_inputs(context: Context) -> Any:
@@ -80,13 +79,30 @@ def _teach(context: Context, folder: Path) -> dict[str, Any]:
 
     if context.recipe.language:
         return language.teacher(context.recipe, context.source, context.data, folder, context.progress)
-    return teach.teach(context.recipe, context.source, context.data, context.task, folder, context.progress)
+    return teach.teach(
+        context.recipe, context.source, context.data, context.task, folder, context.progress, context.processes
+    )
 
 
 PRETRAIN = Stage(
-    "pretrain", PRETRAINED, 2, (), _pretrain_inputs, _pretrain, wanted=lambda spec: spec.pretrain is not None
+    "pretrain",
+    PRETRAINED,
+    2,
+    (),
+    _pretrain_inputs,
+    _pretrain,
+    wanted=lambda spec: spec.pretrain is not None,
+    together=lambda spec: True,
 )
 KNOWLEDGE = Stage(
     "knowledge", FUSED, 1, (), _knowledge_inputs, _knowledge, wanted=lambda spec: spec.knowledge is not None
 )
-TEACH = Stage("teach", "teacher", 2, (), _teach_inputs, _teach)
+TEACH = Stage(
+    "teach",
+    "teacher",
+    2,
+    (),
+    _teach_inputs,
+    _teach,
+    together=lambda spec: spec.teacher.finetune and not spec.language,
+)

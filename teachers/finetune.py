@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from .. import training
 from ..errors import AttarError
+from ..processes import ALONE, Processes
 from ..recipe import Optimization
 from ..tasks.task import Encoded, Task
 from . import checkpoint, gpt_transfer, heads, layout
@@ -27,6 +28,7 @@ def finetune(
     folder: Path,
     progress: training.Progress = lambda what, done, remark: None,
     lm_weight: float = 0.0,
+    processes: Processes = ALONE,
 ) -> training.State:
     """Teach the model the task; it ends with the weights that the plan keeps.
 
@@ -39,15 +41,27 @@ def finetune(
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         batch = train.batch(rows, pad_id)
         if decoder:
-            return gpt_transfer.losses(model, task, batch, lm_weight)
-        return heads.loss(model, task, batch)
+            return gpt_transfer.losses(model, task, batch, lm_weight, processes=processes)
+        return heads.loss(model, task, batch, processes)
 
     def evaluate() -> training.Scores:
         return task.score(heads.answers(model, task.head, dev.features, pad_id), dev)
 
     checkpoint.freeze_embeddings(model, plan.freeze_embeddings)
     return training.fit(
-        training.Job("finetune", model, loss, train.lengths, plan, seed, folder, task.metric, evaluate, progress)
+        training.Job(
+            "finetune",
+            model,
+            loss,
+            train.lengths,
+            plan,
+            seed,
+            folder,
+            task.metric,
+            evaluate,
+            progress,
+            processes=processes,
+        )
     )
 
 

@@ -26,6 +26,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from .. import training
 from ..errors import AttarError
+from ..processes import ALONE, Processes
 from ..tasks.task import Batch, Task
 from . import causal, checkpoint, heads, vocabulary_files
 
@@ -73,23 +74,32 @@ def _add_pieces(words: Tokenizer) -> dict[str, int]:
 
 
 def losses(
-    model: PreTrainedModel, task: Task, batch: Batch, lm_weight: float = 0.5, dropout: float = 0.1
+    model: PreTrainedModel,
+    task: Task,
+    batch: Batch,
+    lm_weight: float = 0.5,
+    dropout: float = 0.1,
+    processes: Processes = ALONE,
 ) -> training.Losses:
     """The loss of the task's head and λ times the language model's on the same sequences (equation 5).
 
-    `dropout` is that before the linear layer (section 4.1). Raises `AttarError` for λ above 0 where the model's output
-    matrix was not its embeddings.
+    Of several processes each reads its sequences. `dropout` is that before the linear layer (section 4.1). Raises
+    `AttarError` for λ above 0 where the model's output matrix was not its embeddings.
     """
     if lm_weight and not model.config.tie_word_embeddings:
         what = "the model's output matrix is not its embeddings, and a classifier keeps none"
         raise AttarError(what, where="teacher.lm_weight", fix="set it to 0")
-    inputs = checkpoint.tensors(batch.inputs, ("input_ids", "attention_mask"), model.device)
+    own, weight = processes.share(batch.inputs)
+    inputs = checkpoint.tensors(own, ("input_ids", "attention_mask"), model.device)
     mask = inputs["attention_mask"]
     states = model.base_model(**inputs)[0]  # (sequences, pieces, hidden)
     extract = states[torch.arange(len(mask), device=mask.device), mask.sum(1) - 1]
+    extract = processes.gather(extract, len(batch.owner))
     logits = model.score(_dropped(extract, batch, dropout) if model.training else extract)
     found = heads.hard_loss(logits, task, batch)
-    return found | ({"lm": lm_weight * _lm_loss(model, states, **inputs)} if lm_weight else {})
+    if lm_weight:
+        found["lm"] = processes.part(lm_weight * _lm_loss(model, states, **inputs), mask[:, 0].sum(), weight)
+    return found
 
 
 def _dropped(states: Tensor, batch: Batch, rate: float) -> Tensor:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from .. import recipe, training
 from ..errors import AttarError, UsageError
+from ..processes import ALONE, Processes
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.task import Encoded, Task, Tuned
@@ -36,11 +37,16 @@ def teach(
     task: Task,
     folder: Path,
     progress: training.Progress,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
-    """Fill `folder` with the teacher, which starts from `source`; gives its scores, size and training curve."""
+    """Fill `folder` with the teacher, which starts from `source`; gives its scores, size and training curve.
+
+    Of several `processes` the first one fills the folder and has results; all are given the same.
+    """
     torch.manual_seed(spec.seed)
-    model = begin(spec.teacher, source, task, folder)
-    encoder = Encoder(folder / "tokenizer.json", spec.task.max_length)
+    with processes.place(folder) as own:
+        model = begin(spec.teacher, source, task, own)
+        encoder = Encoder(own / "tokenizer.json", spec.task.max_length)
     if not spec.teacher.finetune and not heads.fits(model, task):
         raise AttarError(
             f"the teacher answers {model.config.num_labels} classes and the task has {task.outputs}",
@@ -66,8 +72,11 @@ def teach(
             folder=folder / "checkpoints",
             progress=progress,
             lm_weight=spec.teacher.lm_weight,
+            processes=processes,
         )
         curves.append(curve("teach", "finetune", len(train["train"].lengths), state))
+    if not processes.first:
+        return {}
     model.to("cpu")
     heads.save(model, task.head, folder, spec.task.max_length)
     return {

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from attar import pipeline, recipe, resuming, students, training
+from attar import recipe, resuming, search, students, training
+from attar.cli import main
 from attar.compress import general
 from attar.errors import UsageError
 from attar.files import read_json, write_json
@@ -213,15 +214,15 @@ def test_a_killed_run_of_two_goes_on_to_the_same_bytes(together: Path) -> None:
 
 
 def test_what_is_for_one_process_is_refused(
-    tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    searched = {"epochs": 1, "space": {"student.layers": [1, 2]}}
     values = {"name": "x", "teacher": {"model": str(teacher)}, "task": {"builtin": "assistant", "max_length": 64}}
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(UsageError, match="start one process"):
-        pipeline.run(parse(values), tmp_path / "run")
-    monkeypatch.setenv("RANK", "1")
-    assert pipeline.run(parse(values), tmp_path / "run").results == {}  # the first one says it
+        search.run(parse(values | {"search": searched}), tmp_path / "run")
+    assert main(["study", "students"]) == 2 and "a study runs in one process" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ...errors import UsageError
+from ...processes import ALONE, Processes
 from ...recipe import in_words
 from ...tasks import batching
 from ...tasks import task as tasks
@@ -98,6 +100,16 @@ def feed(model: PreTrainedModel, head: tasks.Head, arrays: dict[str, Any]) -> Te
     return HEADS[head].logits(model, checkpoint.tensors(arrays, checkpoint.takes(model), device))
 
 
+def gathered(logits: Tensor, mask: Tensor, processes: Processes) -> Tensor:
+    """The logits of a whole batch, whose mask is (sequences, pieces), from those of this process's sequences.
+
+    Padding has logits too, which no loss reads: 0 where the process's own sequences are shorter than the batch's.
+    """
+    if logits.dim() == 3:
+        logits = F.pad(logits, (0, 0, 0, mask.shape[1] - logits.shape[1]))
+    return processes.gather(logits, len(mask))
+
+
 def width(model: PreTrainedModel, task: Task) -> int:
     """Of the model's logits: the task's outputs, or the hidden size for an embedding."""
     return int(model.config.hidden_size) if task.head == "embedding" else task.outputs
@@ -108,9 +120,10 @@ def fits(model: PreTrainedModel, task: Task) -> bool:
     return task.head in ("choice", "embedding") or model.config.num_labels == task.outputs
 
 
-def loss(model: PreTrainedModel, task: Task, batch: Batch) -> dict[str, Tensor]:
-    """The losses that teach a model what a batch should be answered."""
-    return hard_loss(feed(model, task.head, batch.inputs), task, batch)
+def loss(model: PreTrainedModel, task: Task, batch: Batch, processes: Processes = ALONE) -> dict[str, Tensor]:
+    """The losses that teach a model what a batch should be answered; of several processes each reads its sequences."""
+    logits = feed(model, task.head, processes.share(batch.inputs)[0])
+    return hard_loss(processes.gather(logits, len(batch.owner)), task, batch)
 
 
 def hard_loss(logits: Tensor, task: Task, batch: Batch) -> dict[str, Tensor]:
