@@ -86,14 +86,14 @@ class Context:
         return task
 
     @property
-    def origin(self) -> Path | str:
+    def origin(self) -> Path:
         """Where the road starts: what was pre-trained here, or the checkpoint that the recipe names."""
         from .teachers import checkpoint
 
         return self.out / PRETRAINED if self.recipe.pretrain else checkpoint.locate(self.recipe.teacher.model)
 
     @property
-    def source(self) -> Path | str:
+    def source(self) -> Path:
         """Where the teacher starts from: the origin, or what it became with a knowledge graph."""
         return self.out / FUSED if self.recipe.knowledge else self.origin
 
@@ -174,6 +174,7 @@ class Context:
             "teacher": teach["source"],
             "teacher_licence": teach["licence"],
             "teacher_weights": teach["weights"],
+            **({"teacher_revision": teach["revision"]} if teach.get("revision") else {}),
             "data": self.digests,
             "recipe": value_digest(self.recipe.model_dump(mode="json")),
         }

@@ -100,8 +100,7 @@ def metadata(run: Run) -> dict[str, Any]:
     """The front matter, as the Hub reads it."""
     model, teacher, task = chosen(run), str(run.provenance.get("teacher") or ""), run.recipe.get("task") or {}
     kind = str(run.task.get("kind", ""))
-    hub = run.provenance.get("teacher_weights") == teacher and HUB_ID.fullmatch(teacher)  # an id is its own digest
-    base = BASES.get(teacher) or (teacher if hub else None)
+    base = BASES.get(teacher) or (teacher if run.provenance.get("teacher_revision") else None)
     known = [name for name in data(run) if HUB_ID.fullmatch(name) and _of_hub(task, name)]
     found: dict[str, Any] = {
         "language": "en" if task.get("builtin") == "assistant" else None,

@@ -40,13 +40,13 @@ SHARD = 512  # training rows; guessed, a minute's work
 def check(plan: recipe.Augment) -> None:
     """Raise `AttarError` where the recipe names a model or a file that is not there."""
     if plan.model is not None:
-        source(plan, plan.model)
+        source(plan, Path())
     if plan.vectors and not recipe.expand(plan.vectors).is_file():
         raise AttarError("no such file", where=f"distil.augment.vectors: {plan.vectors}")
 
 
-def source(plan: recipe.Augment, teacher: Path | str) -> Path | str:
-    """The folder or hub id of the model that is asked: the named one, or what the teacher starts from."""
+def source(plan: recipe.Augment, teacher: Path) -> Path:
+    """The folder of the model that is asked: the named one, or what the teacher starts from."""
     if plan.model is None:
         return teacher
     try:
@@ -56,7 +56,7 @@ def source(plan: recipe.Augment, teacher: Path | str) -> Path | str:
         raise AttarError(error.what, where=f"distil.augment.model: {plan.model}", fix=fix) from None
 
 
-def inputs(plan: recipe.Augment, teacher: Path | str) -> dict[str, Any]:
+def inputs(plan: recipe.Augment, teacher: Path) -> dict[str, Any]:
     """What the stage depends on beside the rows: its part of the recipe, the model's weights, and the vectors."""
     return {
         "augment": plan.model_dump(mode="json", exclude={"model", "vectors"}),
@@ -67,7 +67,7 @@ def inputs(plan: recipe.Augment, teacher: Path | str) -> dict[str, Any]:
 
 
 def augment(
-    spec: recipe.Recipe, teacher: Path | str, rows: Sequence[Example], folder: Path, progress: training.Progress
+    spec: recipe.Recipe, teacher: Path, rows: Sequence[Example], folder: Path, progress: training.Progress
 ) -> dict[str, Any]:
     """Fill `folder` with the changed copies of the training rows; gives how many there are and how they were made.
 
@@ -104,7 +104,7 @@ def augment(
     }
 
 
-def _model(source: Path | str, plan: recipe.Augment) -> tuple[PreTrainedModel, bool]:
+def _model(source: Path, plan: recipe.Augment) -> tuple[PreTrainedModel, bool]:
     """The model, and whether it guesses hidden words; one that the recipe names must."""
     if checkpoint.family(source) in checkpoint.DECODERS:
         model, new = checkpoint.read(AutoModel, source, families=checkpoint.FAMILIES)[0], True

@@ -47,7 +47,7 @@ PLACE = "distil.general"
 def distil(
     spec: recipe.Student,
     plan: recipe.General,
-    source: Path | str,
+    source: Path,
     seed: int,
     folder: Path,
     corpus: Corpus,
@@ -126,7 +126,7 @@ def check_pieces(general: Path, teacher: Path) -> None:
 
 
 def _encode(
-    corpus: Corpus, source: Path | str, folder: Path, encoded: Path, decoder: bool, progress: training.Progress
+    corpus: Corpus, source: Path, folder: Path, encoded: Path, decoder: bool, progress: training.Progress
 ) -> None:
     """Encode the corpus; for a decoder each document ends with the end-of-text piece, where the tokenizer has one."""
     words = causal.tokenizer(source) if decoder else None
@@ -134,7 +134,7 @@ def _encode(
     sharding.build(corpus, folder / "tokenizer.json", encoded, end_of_document=end, progress=progress)
 
 
-def _teacher(plan: recipe.General, source: Path | str, with_head: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+def _teacher(plan: recipe.General, source: Path, with_head: Callable[[], PreTrainedModel]) -> PreTrainedModel:
     """The teacher with the head that the losses read, frozen; `with_head` trains the one that it lacks."""
     if checkpoint.family(source) in checkpoint.DECODERS:
         model = checkpoint.load(AutoModelForCausalLM, source, families=checkpoint.DECODERS)
@@ -149,7 +149,7 @@ def _teacher(plan: recipe.General, source: Path | str, with_head: Callable[[], P
 
 def _with_head(
     plan: recipe.General,
-    source: Path | str,
+    source: Path,
     seed: int,
     folder: Path,
     corpus: Corpus,

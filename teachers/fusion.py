@@ -56,9 +56,7 @@ def read(graph: recipe.Graph, encoder: Encoder) -> tuple[Graph, list[Features]]:
     return found, encode(found.texts)
 
 
-def fuse(
-    spec: recipe.Knowledge, source: Path | str, seed: int, folder: Path, progress: training.Progress
-) -> dict[str, Any]:
+def fuse(spec: recipe.Knowledge, source: Path, seed: int, folder: Path, progress: training.Progress) -> dict[str, Any]:
     """Fill `folder` with the fused teacher, which starts from `source`; gives its curves, what was skipped, and links.
 
     Killed and called again with the same folder, it goes on where it was.
@@ -139,7 +137,7 @@ def _once(path: Path, compute: Callable[[], dict[str, Scores]]) -> dict[str, Sco
     return found
 
 
-def _check_lengths(spec: recipe.Knowledge, source: Path | str) -> None:
+def _check_lengths(spec: recipe.Knowledge, source: Path) -> None:
     checkpoint.family(source)  # explains a configuration that does not load
     limit = checkpoint.positions(AutoConfig.from_pretrained(source, trust_remote_code=False))
     for name in ("max_length", "entity_length"):

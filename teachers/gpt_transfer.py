@@ -33,7 +33,7 @@ from . import causal, checkpoint, heads, vocabulary_files
 START, DELIMITER, EXTRACT, PAD = "<|start|>", "<|delimiter|>", "<|extract|>", "<pad>"
 
 
-def start(source: Path | str, folder: Path, outputs: int = 1, labels: Sequence[str] | None = None) -> PreTrainedModel:
+def start(source: Path, folder: Path, outputs: int = 1, labels: Sequence[str] | None = None) -> PreTrainedModel:
     """A stock classifier with a causal model's weights, its new pieces and a new head; the tokenizer goes to `folder`.
 
     `outputs` is the number of classes, or 1 for a regression and for a choice: a value that stays as it is, which

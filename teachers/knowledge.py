@@ -57,14 +57,14 @@ class Corpus:
         return inputs, torch.from_numpy(labels).to(model.device)
 
 
-def masked_lm(source: Path | str) -> tuple[PreTrainedModel, bool]:
+def masked_lm(source: Path) -> tuple[PreTrainedModel, bool]:
     """A masked language model with a checkpoint's weights, and whether its head is new (random, tied to the words)."""
     model, new = checkpoint.read(AutoModelForMaskedLM, source, new=NEW_HEAD)
     return model, bool(new)
 
 
 def readable(
-    source: Path | str,
+    source: Path,
     corpus: Corpus | None,
     plan: Optimization,
     *,

@@ -18,7 +18,7 @@ from ..slots import Slot, obtain
 from . import checkpoint, knowledge, masked_text
 
 
-def trained(folder: Path | str, text: recipe.MaskedText, cache: Path, seed: int, progress: training.Progress) -> Path:
+def trained(folder: Path, text: recipe.MaskedText, cache: Path, seed: int, progress: training.Progress) -> Path:
     """A folder with the model's encoder and a masked-LM head trained over it; made once."""
     key = value_digest(
         {
@@ -35,7 +35,7 @@ def trained(folder: Path | str, text: recipe.MaskedText, cache: Path, seed: int,
 
 
 def _train(
-    source: Path | str, text: recipe.MaskedText, seed: int, folder: Path, progress: training.Progress
+    source: Path, text: recipe.MaskedText, seed: int, folder: Path, progress: training.Progress
 ) -> dict[str, Any]:
     """Train a new head over the encoder of `source` alone, and save both as a stock folder."""
     work = folder / "checkpoints"

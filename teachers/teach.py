@@ -17,7 +17,7 @@ from ..processes import ALONE, Processes
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.task import Encoded, Task, Tuned
-from . import checkpoint, gpt_transfer, heads, sharing
+from . import checkpoint, gpt_transfer, heads, hub, sharing
 from .finetune import finetune
 
 
@@ -32,7 +32,7 @@ def judge(model: PreTrainedModel, splits: dict[str, Encoded], task: Task, pad_id
 
 def teach(
     spec: recipe.Recipe,
-    source: Path | str,
+    source: Path,
     data: Data,
     task: Task,
     folder: Path,
@@ -89,6 +89,7 @@ def teach(
         "source": origin(spec),
         "licence": checkpoint.licence(source),
         "weights": checkpoint.digest(source),
+        "revision": hub.revision(source),
     }
 
 
@@ -101,7 +102,7 @@ def origin(spec: recipe.Recipe) -> str:
     return f"{name}, fused with a knowledge graph here" if spec.knowledge else name
 
 
-def begin(spec: recipe.Teacher, source: Path | str, task: Task, folder: Path) -> PreTrainedModel:
+def begin(spec: recipe.Teacher, source: Path, task: Task, folder: Path) -> PreTrainedModel:
     """The model that is to be fine-tuned, or is taken as it is; its tokenizer goes to `folder`."""
     if spec.finetune and checkpoint.family(source) in checkpoint.DECODERS:
         if task.head not in ("sequence", "choice"):

@@ -93,9 +93,9 @@ def require(pieces: int, config: Any, where: str = "", spare: int | None = None)
         raise AttarError(what, where=where, fix=OWN)
 
 
-def require_own(source: Path | str, config: Any) -> None:
+def require_own(source: Path, config: Any) -> None:
     """Refuse a checkpoint whose own tokenizer has more pieces than its embedding has rows: a text may hold one."""
-    if isinstance(source, Path) and (source / "tokenizer.json").is_file():
+    if (source / "tokenizer.json").is_file():
         require(size(load(source)), config, str(source))
 
 

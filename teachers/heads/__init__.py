@@ -56,7 +56,7 @@ HEADS: dict[tasks.Head, Head] = {
 }
 
 
-def load(head: tasks.Head, source: Path | str) -> PreTrainedModel:
+def load(head: tasks.Head, source: Path) -> PreTrainedModel:
     """A model that has the head, as it is."""
     if head == "choice" and checkpoint.family(source) in checkpoint.DECODERS:
         head = "sequence"  # transformers has no multiple-choice head for them
@@ -75,7 +75,7 @@ def save(model: PreTrainedModel, head: tasks.Head, folder: Path, max_length: int
         pooling.write(model, folder, max_length)
 
 
-def create(task: Task, source: Path | str, attention_dropout: float | None = None) -> PreTrainedModel:
+def create(task: Task, source: Path, attention_dropout: float | None = None) -> PreTrainedModel:
     """The checkpoint's encoder with a head for the task, to be trained; new weights come from torch's random state."""
     options = {}
     if task.head == "sequence":

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from transformers import PreTrainedModel
-from transformers.utils import cached_file
 
 from ...errors import AttarError
 from ...files import read_json, write_json
@@ -38,8 +37,8 @@ def of(model: PreTrainedModel) -> Mode:
     return cast(Mode, getattr(model.config, FIELD, "mean"))
 
 
-def read(source: Path | str) -> Mode | None:
-    """How a folder, or a model of the hub, says that it is pooled; None where it says nothing.
+def read(source: Path) -> Mode | None:
+    """How a folder says that it is pooled; None where it says nothing.
 
     Raises `AttarError` for modules and poolings that are not known.
     """
@@ -70,15 +69,9 @@ def _modes(config: dict[str, Any]) -> list[str]:
     return [mode for mode, flag in FLAGS.items() if config.get(flag, mode == "mean")]
 
 
-def _document(source: Path | str, name: str) -> Any:
-    """A JSON file of a folder or of the hub; None where it is not there."""
-    if isinstance(source, Path):
-        return read_json(source / name) if (source / name).is_file() else None
-    try:
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
-    except OSError as error:
-        raise AttarError(f"the file does not load: {error}", where=f"{source}/{name}") from None
-    return read_json(Path(found)) if found else None
+def _document(source: Path, name: str) -> Any:
+    """A JSON file of a folder; None where it is not there."""
+    return read_json(source / name) if (source / name).is_file() else None
 
 
 def write(model: PreTrainedModel, folder: Path, max_length: int) -> None:
