@@ -162,6 +162,10 @@ def steps(study: StudyRecord) -> Answer:
             f"{digits(bytes_[best] / 1e6)} MB "
             f"({bytes_[first] / bytes_[best]:.1f}× smaller, {_signed(drops[best])} points)."
         )
+    rivals = [(row, other) for row, other in study.against.items() if other != first and {row, other} <= found.keys()]
+    alike = [pair for pair in rivals if abs(bytes_[pair[0]] / bytes_[pair[1]] - 1) < 0.01]
+    told = [f"{row} gives {_signed(gain(study, row, column, other))} points against {other}" for row, other in alike]
+    sentences += [f"With as many bytes, {', '.join(told)}."] if told else []
     columns = [("", "way", ""), ("", "file", "MB"), ("", "smaller", ""), ("", "speed", "as it is = 1")]
     rests = f"{column}, one seed: half a point is within what another seed moves."
     columns += [("", "score", "points"), ("", "and", "points")]

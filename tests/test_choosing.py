@@ -93,12 +93,14 @@ def test_steps_stand_by_their_bytes_with_speed_and_points_against_the_first() ->
         ("as it is", "a"): [model("teacher", 0.8), model("m.onnx", 0.8, 1, 8_000_000, 2.0)],
         ("bits", "a"): [model("teacher", 0.8), model("m8.onnx", 0.797, 1, 2_000_000, 5.0)],
         ("trimmed", "a"): [model("teacher", 0.8), model("m4.onnx", 0.7, 1, 1_000_000, 3.0)],
+        ("learnt", "a"): [model("teacher", 0.8), model("m8.onnx", 0.787, 1, 2_000_100, 5.0)],
     }
-    answer = choosing.steps(study("steps", cells, {"trimmed": "bits"}))
+    answer = choosing.steps(study("steps", cells, {"trimmed": "bits", "learnt": "bits"}))
     assert "**bits**, 2.00 MB (4.0× smaller, −0.3 points)" in answer.sentences[0]
+    assert answer.sentences[1] == "With as many bytes, learnt gives −1.0 points against bits."
     shown = [[cell.text for cell in row.cells] for row in answer.table.rows]
     assert shown[0] == ["trimmed", "1.00", "8.0×", "1.50×", "−10.0", "−9.7 against bits"]
-    assert [row[0] for row in shown] == ["trimmed", "bits", "as it is"]
+    assert [row[0] for row in shown] == ["trimmed", "bits", "learnt", "as it is"]
 
 
 def test_the_page_says_what_is_not_measured_and_lists_files_by_size() -> None:
