@@ -27,11 +27,11 @@ class Conditions(BaseModel):
     seconds: float = 0.0  # how long it was watched
 
     def said(self) -> str:
-        """What was seen, in words; nothing where nothing was watched."""
+        """What was seen and is none of the `problems`, in words; nothing where nothing was watched."""
         found = []
-        if self.others is not None:
+        if self.others is not None and self.others <= NOISY_LOAD:
             found.append(f"other programs kept {self.others:.2f} cores busy")
-        if self.drift is not None:
+        if self.drift is not None and self.drift <= NOISY_DRIFT:
             found.append(f"the processor's pace changed by {self.drift - 1:.1%}")
         return ", ".join(found)
 
