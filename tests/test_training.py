@@ -1,5 +1,6 @@
 """The training loop: it learns, it keeps the best epoch, and an interruption changes nothing."""
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from attar import optimizers, training
 from attar.errors import AttarError
 from attar.recipe import Optimization
 from attar.tasks import batching
+from conftest import tiny_config
 from helpers import Stop
 from safetensors.torch import load_file
 from torch import nn
+from transformers import BertForSequenceClassification
 
 ROWS = 60
 LENGTHS = [4 + row % 7 for row in range(ROWS)]
@@ -256,3 +259,47 @@ print(before, faults())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert after < before / 10
+
+
+@pytest.mark.parametrize(
+    ("precision", "longest", "plain"),
+    [("float32", 64, True), ("float32", 65, False), ("bfloat16", 256, True), ("bfloat16", 257, False)],
+)
+def test_short_rows_are_learnt_through_plain_attention(
+    tmp_path: Path, precision: str, longest: int, plain: bool
+) -> None:
+    """On a CPU; the model has its own attention before and after, and when the training ends by an error."""
+    model, seen = BertForSequenceClassification(tiny_config(60)), []
+    inputs, stops = torch.randint(1, 60, (4, 9)), longest == 256
+
+    def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
+        seen.append(model.bert.config._attn_implementation)
+        if stops:
+            raise Stop
+        return {"task": model(input_ids=inputs[rows]).logits.pow(2).mean()}
+
+    plan = Optimization(epochs=1, batch_size=2, precision=precision)  # type: ignore[arg-type]
+    whole = training.Job("test", nn.ModuleDict({"inside": model}), loss, [3, longest, 3, 3], plan, 5, tmp_path)
+    with pytest.raises(Stop) if stops else contextlib.nullcontext():
+        training.fit(whole)
+    cpu = not torch.cuda.is_available()
+    assert set(seen) == {"eager" if plain and cpu else "sdpa"} and model.config._attn_implementation == "sdpa"
+
+
+def test_plain_attention_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding is hidden from both."""
+    losses, inputs, mask = [], torch.randint(1, 60, (6, 9)), torch.ones(6, 9, dtype=torch.long)
+    mask[::2, 5:] = 0
+    for name, longest in (("plain", 64), ("fused", 0)):
+        monkeypatch.setattr(training, "PLAIN", longest)
+        torch.manual_seed(1)
+        model = BertForSequenceClassification(tiny_config(60, hidden_dropout_prob=0, attention_probs_dropout_prob=0))
+
+        def loss(rows: npt.NDArray[np.int64], model: nn.Module = model) -> training.Losses:
+            answers = model(input_ids=inputs[rows], attention_mask=mask[rows]).logits
+            return {"task": (answers - 1).pow(2).mean()}
+
+        plan = Optimization(epochs=3, batch_size=2, learning_rate=1e-3, evaluations=3)
+        state = training.fit(training.Job("test", model, loss, [9] * 6, plan, 5, tmp_path / name))
+        losses.append([entry["losses"]["task"] for entry in state.epochs])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and len(losses[0]) == 9
