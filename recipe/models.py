@@ -124,7 +124,8 @@ class TeacherCache(Part):
         description="bytes that the teacher's hidden states and scores may take, such as 2GB; none where not given",
     )
     shared: bool = Field(
-        False, description="keep them beside the runs, in .teacher-cache, for other students; yours to delete"
+        False,
+        description="keep these and the logits beside the runs, in .teacher-cache, for other students; yours to delete",
     )
 
     @model_validator(mode="after")

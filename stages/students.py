@@ -87,11 +87,16 @@ def _distil(context: Context, folder: Path) -> dict[str, Any]:
         return language.student(context.out / GENERAL, context.results["teach"], context.data, folder, context.progress)
     data = replace(context.data, train=[*context.lessons, *(_copies(context) if spec.distil.augment else [])])
     general = context.out / GENERAL if spec.distil.general else None
-    shared = context.out.resolve().parent / TEACHER_CACHE if spec.distil.cache.shared else None
-    kept = context.out / ANSWERS
+    shared = _shared(context)
+    kept = shared or context.out / ANSWERS
     return distil.distil(
         spec, data, context.task, teacher, folder, context.progress, general, shared, kept, context.processes
     )
+
+
+def _shared(context: Context) -> Path | None:
+    """Where students of several runs keep what their teacher says, if they do."""
+    return context.out.resolve().parent / TEACHER_CACHE if context.recipe.distil.cache.shared else None
 
 
 def _copies(context: Context) -> list[Example]:
@@ -145,7 +150,7 @@ def of_step(number: int, spec: Recipe) -> Stage:
             context.results[maker]["layers"],
             folder,
             context.progress,
-            context.out / ANSWERS,
+            _shared(context) or context.out / ANSWERS,
             _copies(context) if copies else [],
             Heads(**left) if left else None,
             context.processes,

@@ -98,7 +98,8 @@ def test_seeds_share_a_teacher_and_are_averaged(home: Path, capsys: pytest.Captu
     printed = capsys.readouterr().out
     found = study_record.load(out)
     assert [(one.folder, one.seed) for one in found.results] == [("one-words-3", 3), ("one-words-4", 4)]
-    assert len(list((out / ".teacher-cache").iterdir())) == 1  # both read one
+    assert len(list((out / ".teacher-cache").iterdir())) == 2  # states and answers, which both read
+    assert not list(out.glob("*/.teacher-answers"))
     teachers, students = (
         [(out / f"one-words-{seed}" / name / "model.safetensors").read_bytes() for seed in (3, 4)]
         for name in ("teacher", "student")
