@@ -201,6 +201,17 @@ class Processes:
         values = self.mean(torch.stack([value.detach().float() for value in own.values()]))
         return dict(zip(own, values.tolist(), strict=True))
 
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the first one's numbers: what each computes on a GPU may differ in its last bits."""
+        if self.count == 1:
+            return
+        import torch
+        from accelerate.utils import broadcast
+
+        with _contact(), torch.no_grad():
+            for tensor in tensors:
+                tensor.copy_(broadcast(tensor.detach().clone()))
+
     def average_gradients(self, weights: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes, in one exchange.
 

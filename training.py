@@ -105,6 +105,7 @@ def _fit(job: Job) -> State:
     job.processes.same(sum(weight.numel() for weight in job.model.parameters()), "weights")
     held = Held(job.folder, job.model, job.plan, movers, average.weights)
     state, best = held.read()
+    job.processes.spread(tensors(job.model).values())
     total = job.plan.epochs * -(-len(job.lengths) // job.plan.batch_size)
     saved = time.monotonic()
     while state.epoch < job.plan.epochs and not state.done:
@@ -133,6 +134,7 @@ def _fit(job: Job) -> State:
         load(job.model, best or average.weights)
         state.done = True
         _save(job, held, state, {})
+    job.processes.spread(tensors(job.model).values())
     job.model.eval()
     return state
 
