@@ -8,22 +8,23 @@
 - With `seeds` every cell is run once for each, and the table tells the mean and the spread. The first seed fills the
   whole table before the second begins.
 - A record of the same study, made elsewhere, can be gone on from: its cells count where recipe and rows are the same.
+- A part of a study can be run alone (`Chosen`): what stands of the others stays, and what is left is told.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from . import __version__, pipeline, recipe_file
-from .benchmarks import machine, record
+from .benchmarks import machine, record, study_record
 from .benchmarks.study_record import Result, StudyRecord, result
 from .errors import AttarError, UsageError, nearest
 from .files import value_digest, write_json
@@ -96,6 +97,30 @@ class Study(Part):
         return recipe_file.load(Path(str(base)), [*settings, f"name={json.dumps(place(row, column, seed))}"])
 
 
+class Chosen(NamedTuple):
+    """The cells that are to be run now: those of these rows, columns and seeds; where none is named, of all."""
+
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+    def check(self, study: Study) -> None:
+        """Raise `UsageError` for a name or a seed that the study has not."""
+        for option, asked, known in (("--row", self.rows, study.rows), ("--column", self.columns, study.columns)):
+            for name in asked:
+                if name not in known:
+                    raise UsageError(f"the study has no {name!r}", where=option, fix=nearest(name, known))
+        for seed in self.seeds:
+            if seed not in study.seeds:
+                known_seeds = ", ".join(map(str, study.seeds)) or "none"
+                raise UsageError(f"the study has no seed {seed}", where="--seed", fix=f"its seeds: {known_seeds}")
+
+    def has(self, row: str, column: str, seed: int | None) -> bool:
+        """Whether a cell is one of them."""
+        named = ((row, self.rows), (column, self.columns), (seed, self.seeds))
+        return all(not some or one in some for one, some in named)
+
+
 def place(row: str, column: str, seed: int | None = None) -> str:
     """The name of a cell's run: lower case, without blanks."""
     words = f"{row}-{column}" if seed is None else f"{row}-{column}-{seed}"
@@ -118,12 +143,17 @@ def run(
     finished: Callable[[str, float, bool], None] = lambda name, seconds, reused: None,
     command: str = "",
     known: StudyRecord | None = None,
+    chosen: Chosen | None = None,
 ) -> StudyRecord:
-    """Run every cell that is not `known`, and write `study.json` after each.
+    """Run every `chosen` cell that is not `known`, all where nothing is chosen, and write `study.json` after each.
 
-    A cell that fails has its problem in its place. The cells that are known stand in the record from the beginning.
+    A cell that fails has its problem in its place. The cells that are known stand in the record from the beginning, and
+    those that are not chosen as the study's folder has them.
     """
+    chosen = chosen or Chosen()
+    chosen.check(study)
     cells = {cell: study.cell(*cell) for cell in study.cells()}
+    before = _before(out)
     found = StudyRecord(
         attar=__version__,
         name=study.name,
@@ -137,7 +167,10 @@ def run(
         against={name: row.against for name, row in study.rows.items() if row.against},
     )
     taken = {name: one for name in cells if (one := _taken(known, *name, cells[name]))}
+    others = [name for name in cells if name not in taken and not chosen.has(*name)]
+    taken |= {name: one for name in others if (one := _taken(before, *name, cells[name]))}
     found.results += taken.values()
+    cells = {name: spec for name, spec in cells.items() if name in taken or chosen.has(*name)}
     for number, ((row, column, seed), spec) in enumerate(cells.items(), 1):
         said = f"{number}/{len(cells)} {spec.name}"
         folder = out / spec.name
@@ -160,6 +193,14 @@ def run(
             found.results.append(failed)
         write_json(out / "study.json", found.model_dump(mode="json"))
     return found
+
+
+def _before(out: Path) -> StudyRecord | None:
+    """The record that stands in the study's folder; what cannot be read is none."""
+    try:
+        return study_record.load(out) if (out / "study.json").is_file() else None
+    except AttarError:
+        return None
 
 
 def _taken(known: StudyRecord | None, row: str, column: str, seed: int | None, spec: Recipe) -> Result | None:

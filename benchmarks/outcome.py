@@ -116,6 +116,8 @@ def study(found: StudyRecord, folder: Path) -> Iterator[Table | str]:
     for one in found.results:
         if one.problem:
             yield f"[yellow]failed[/] {escape(f'{one.row}, {one.column}: {one.problem}')}"
+    if found.left > 0:
+        yield f"{found.left} of {found.cells} cells are left; without --row, --column and --seed all are run"
     yield escape(str(folder / "study.json"))
 
 

@@ -83,6 +83,16 @@ class StudyRecord(BaseModel):
     against: dict[str, str] = {}  # row -> the row it is compared with
     results: list[Result] = []
 
+    @property
+    def cells(self) -> int:
+        """How many there are, run or not."""
+        return len(self.rows) * len(self.columns) * max(1, len(self.study.get("seeds") or []))
+
+    @property
+    def left(self) -> int:
+        """How many have not been run."""
+        return self.cells - len(self.results)
+
     def at(self, row: str, column: str) -> list[Result]:
         """The cell's results, one for each seed that was run."""
         return [one for one in self.results if (one.row, one.column) == (row, column)]

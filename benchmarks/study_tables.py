@@ -43,6 +43,7 @@ def _caption(study: StudyRecord) -> str:
     said = f"Scores × 100, mean ± standard deviation over {len(seeds)} seeds" if seeds[1:] else "Scores × 100"
     compared = ", ".join(f"{row} with {other}" for row, other in study.against.items())
     said += f"; in brackets the points gained, comparing {compared}" if compared else ""
+    said += f". {study.cells - study.left} of {study.cells} cells were run" if study.left > 0 else ""
     processors = sorted({one.processor for one in study.results if one.processor})
     return f"{said}. Trained on {', '.join(processors)}." if processors else f"{said}."
 

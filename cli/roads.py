@@ -152,6 +152,9 @@ def study(
     *,
     out: Out = None,
     known: Path | None = None,
+    row: Sequence[str] = (),
+    column: Sequence[str] = (),
+    seed: Sequence[int] = (),
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
@@ -161,6 +164,9 @@ def study(
         path: a study file, or the name of a ready one
         out: the study's folder, runs/NAME where not given
         known: a study.json of the same study, made elsewhere: cells of the same recipe and rows are taken from it
+        row: run this row alone, or these
+        column: run this column alone, or these
+        seed: run the cells of this seed alone, or of these
         json: print the study's record as one JSON document
         quiet: show no progress
     """
@@ -176,7 +182,10 @@ def study(
     command = shlex.join(["attar", *sys.argv[1:]])
     with progress.stages(quiet or json) as (moved, finished), resumable():
         before = study_record.load(known) if known else None
-        found = studies.run(spec, folder, progress=moved, finished=finished, command=command, known=before)
+        chosen = studies.Chosen(row, column, seed)
+        found = studies.run(
+            spec, folder, progress=moved, finished=finished, command=command, known=before, chosen=chosen
+        )
     if json:
         print_json(found.model_dump(mode="json"))
     else:

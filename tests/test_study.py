@@ -116,6 +116,28 @@ def test_seeds_share_a_teacher_and_are_averaged(home: Path, capsys: pytest.Captu
     assert "mean ± standard deviation over 2 seeds" in printed
 
 
+def test_a_part_is_run_alone_and_what_stands_stays(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = write(home, "parts"), home / "runs" / "parts"
+    words = ["study", str(path), "--out", str(out), "--quiet"]
+    assert main([*words, "--row", "trained"]) == 0 and "1 of 2 cells are left" in capsys.readouterr().out
+    first = study_record.load(out)
+    assert [one.row for one in first.results] == ["trained"] and first.rows == ["trained", "random"]
+    assert "1 of 2 cells were run" in study_tables.table(first).caption
+    first.results[0].seconds = 123.0  # to be known again
+    (out / "study.json").write_text(first.model_dump_json(), "utf-8")
+    assert main([*words, "--row", "random", "--column", "words"]) == 0 and "left" not in capsys.readouterr().out
+    assert [(one.row, one.seconds == 123.0) for one in study_record.load(out).results] == [
+        ("trained", True),
+        ("random", False),
+    ]
+    (out / "study.json").write_text("[]", "utf-8")  # no record: what is not chosen is left
+    assert main([*words, "--row", "random"]) == 0 and "1 of 2 cells are left" in capsys.readouterr().out
+    for option, value, told in (("--row", "trainde", "did you mean 'trained'"), ("--seed", "1", "its seeds: none")):
+        assert main([*words, option, value]) == 2
+        error = capsys.readouterr().err
+        assert option in error and told in error
+
+
 def test_a_record_made_elsewhere_is_gone_on_from(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Cells of the same recipe and rows are taken; one that was made otherwise, or failed, is run."""
     path, first, second = write(home, "moved"), home / "first" / "moved", home / "second" / "moved"
