@@ -40,6 +40,8 @@ Lengths = Annotated[
     tuple[int, ...],
     Parameter(converter=partial(_numbers, words=("own",)), n_tokens=1, negative="", show_default=False),
 ]
+Names = Annotated[list[str], Parameter(negative="", show_default=False)]
+Seeds = Annotated[list[int], Parameter(negative="", show_default=False)]
 Paths = Annotated[list[Path], Parameter(negative="")]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Settings = Annotated[list[str], Parameter(name="--set", negative="", show_default=False)]

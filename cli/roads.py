@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BUDGET_MISSED, FAILED, UsageError
 from ..recipe import SMALLER, Recipe
-from .common import Flag, Out, Settings, app, fail, need_training_libraries, print_json, resumable
+from .common import Flag, Names, Out, Seeds, Settings, app, fail, need_training_libraries, print_json, resumable
 
 if TYPE_CHECKING:  # a command loads only what it does
     from ..benchmarks.record import Trial
@@ -152,9 +152,9 @@ def study(
     *,
     out: Out = None,
     known: Path | None = None,
-    row: Sequence[str] = (),
-    column: Sequence[str] = (),
-    seed: Sequence[int] = (),
+    row: Names = [],  # noqa: B006 - never changed
+    column: Names = [],  # noqa: B006
+    seed: Seeds = [],  # noqa: B006
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
