@@ -63,10 +63,10 @@ def run(
             reach(spec)
         whole = until == BUNDLE.name
         try:
-            for stage in whole_road:
+            for number, stage in enumerate(whole_road, 1):
                 if stage.name != "pretrain" and until not in OF_TEACHERS and not context.keys.keys() - {"pretrain"}:
                     _fits(context)
-                _perform(context, stage, 1 + whole_road.index(stage))
+                _perform(context, stage, number)
                 if stage.name == "teach" and not searched:
                     affordable(spec, out / "teacher" / "tokenizer.json", any(step.trim for step in spec.compress))
                 if stage is together[-1]:
@@ -107,11 +107,10 @@ def _help(context: Context) -> Context:
     with context.processes.joined():
         while number := context.processes.called():
             _settle(context.recipe)
-            stage, slot = whole_road[number - 1], _slot(context, whole_road[number - 1])
-            for before in whole_road[: number - 1]:
-                note = _slot(context, before).note
-                context.results |= {before.name: read_json(note)["results"]} if note.is_file() else {}
-            stage.build(context, slot.work)
+            *finished, stage = whole_road[:number]
+            for before in finished:
+                context.results[before.name] = read_json(_slot(context, before).note)["results"]
+            stage.build(context, _slot(context, stage).work)
         context.processes.leave()
     return context
 

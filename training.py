@@ -5,8 +5,8 @@
 - Where the plan asks for it, a running average of the weights is what is scored and kept (Polyak and Juditsky, 1992):
   it forgets the noise of single batches, as a lower learning rate would.
 - In bfloat16 only what the loss computes is rounded (autocast): weights, gradients, moments and dev scores are float32.
-- On a CPU attention over short rows is learnt through plain products: the gradient of torch's fused kernel takes up to
-  ten times as long there.
+- In bfloat16 on a CPU attention over short rows is learnt through plain products, whose gradient takes less time there
+  than that of torch's fused kernel (`python -m attar.compress.attention_cost` measures both).
 - Several processes (`processes`) take the same steps; the first alone writes checkpoints, and all read them.
 - A run that is killed continues from its last checkpoint (`resuming`) to the same bytes as a run that was not.
 - A loss or a gradient that is no number ends the training before it touches the weights: the checkpoint then holds the
@@ -51,7 +51,7 @@ _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 CHECKPOINT_SECONDS = 120.0
 NAMED = 64  # rows of a batch that an error names
-PLAIN, PLAIN_ROUNDED = 64, 256  # pieces up to which plain attention learns faster on a CPU, and so in bfloat16
+PLAIN = 128  # pieces up to which plain attention learns faster on a CPU in bfloat16
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
@@ -212,12 +212,15 @@ def _rounded(job: Job) -> bool:
     return job.plan.precision == "bfloat16" or (job.plan.precision == "auto" and _rounds(_kind(job)))
 
 
+def _plain(job: Job) -> bool:
+    return _rounded(job) and _kind(job) == "cpu" and max(job.lengths, default=0) <= PLAIN
+
+
 @contextlib.contextmanager
 def _attention(job: Job) -> Iterator[None]:
     """Let the models that learn compute attention in the way that learns faster; afterwards they have their own."""
-    short = max(job.lengths, default=0) <= (PLAIN_ROUNDED if _rounded(job) else PLAIN)
     changed: list[Any] = []
-    for module in job.model.modules() if short and _kind(job) == "cpu" else ():
+    for module in job.model.modules() if _plain(job) else ():
         if getattr(getattr(module, "config", None), "_attn_implementation", "") == "sdpa":
             changed.append(module)
             module.set_attn_implementation("eager")  # type: ignore[operator] # of the models inside it too

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from .cells import DASH, Cell, Row, Table
-from .derived import chosen, digits, latency_at, row_of, score, setting_of, smaller, speed, split_of
+from .derived import chosen, digits, latency_at, metric_of, row_of, score, setting_of, signed, smaller, speed, split_of
 from .record import Run
 from .rendering import environment, grid, tidy
 from .study_record import Result, StudyRecord, mean
@@ -69,7 +69,7 @@ def _seen(study: StudyRecord) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return DASH if value is None else f"{value:+.1f}".replace("-", "−")
+    return DASH if value is None else signed(value)
 
 
 def _own(study: StudyRecord, row: str) -> list[Result]:
@@ -143,17 +143,16 @@ def steps(study: StudyRecord) -> Answer:
     found = {row: one for row in study.rows for one in study.at(row, column)[:1] if one.model and one.score is not None}
     base = found.get(first)
     rows, bytes_ = [], {row: float(one.model.bytes or 0) for row, one in found.items() if one.model}
-    ours = {row: _ratio(one) for row, one in found.items()}
-    drops = {row: gain(study, row, column, first) or 0.0 for row in found}
+    drops = {row: gain(study, row, column, first) for row in found}
     for row in sorted(found, key=lambda name: bytes_[name]):
-        fast, slow = ours[row], ours.get(first)
+        fast, slow = found[row].speed, base.speed if base else None
         cells = [Cell(row), Cell(digits(bytes_[row] / 1e6))]
         cells += [Cell(f"{bytes_[first] / bytes_[row]:.1f}×" if base and bytes_[row] else DASH)]
         cells += [Cell(f"{fast / slow:.2f}×" if fast and slow else DASH), Cell(_signed(drops[row]))]
         other = study.against.get(row, first)
         cells.append(Cell(DASH if other == first else f"{_signed(gain(study, row, column, other))} against {other}"))
         rows.append(Row(cells))
-    near = [row for row in found if drops[row] >= -0.5 and row != first]
+    near = [row for row, drop in drops.items() if drop is not None and drop >= -0.5 and row != first]
     sentences = []
     if near and base:
         best = min(near, key=lambda row: bytes_[row])
@@ -167,15 +166,8 @@ def steps(study: StudyRecord) -> Answer:
     told = [f"{row} gives {_signed(gain(study, row, column, other))} points against {other}" for row, other in alike]
     sentences += [f"With as many bytes, {', '.join(told)}."] if told else []
     columns = [("", "way", ""), ("", "file", "MB"), ("", "smaller", ""), ("", "speed", "as it is = 1")]
-    rests = f"{column}, one seed: half a point is within what another seed moves."
     columns += [("", "score", "points"), ("", "and", "points")]
-    return Answer(sentences, Table("steps", "", rests, columns, rows))
-
-
-def _ratio(one: Result) -> float | None:
-    """How many times the teacher's speed, on one thread."""
-    timed = [at for at in (one.model.cost.latencies if one.model else []) if at.ratio]
-    return min(timed, key=lambda at: (at.threads, -(at.length or 0))).ratio if timed else None
+    return Answer(sentences, Table("steps", "", f"Over {_seen(study)}.", columns, rows))
 
 
 QUESTIONS: dict[str, Callable[[StudyRecord], Answer]] = {
@@ -188,31 +180,34 @@ QUESTIONS: dict[str, Callable[[StudyRecord], Answer]] = {
 
 def sizes(runs: Sequence[Run], small: StudyRecord | None) -> Table:
     """What stands under a limit on the file: the chosen artefact of every run and of the study of small ones."""
-    found: list[tuple[float, list[Cell]]] = []
-    for run in runs:
-        model, teacher = chosen(run), row_of(run, "teacher")
-        metric, split = str(run.task.get("metric") or "accuracy"), split_of(run)
-        ours, theirs = score(model, split, metric), score(teacher, split, metric)
-        if model is None or not model.bytes or ours is None or not theirs:
-            continue
-        fast, less, at = speed(run, model, setting_of(run)), smaller(run, model), latency_at(model, setting_of(run))
-        cells = [Cell(digits(model.bytes / 1e6)), Cell(run.name), Cell(f"{100 * ours / theirs:.1f}")]
-        cells += [Cell(f"{less:.1f}×" if less else DASH), Cell(f"{fast[0]:.1f}×" if fast else DASH)]
-        cells += [Cell(f"{at.length} pieces" if at and at.length else DASH), Cell("1")]
-        found.append((model.bytes, cells))
-    for row in small.rows if small else []:
-        for column in small.columns if small else []:
-            made = [one for one in (small.at(row, column) if small else []) if one.model and one.retention]
-            if not made:
-                continue
-            bytes_ = mean([float(one.model.bytes or 0) for one in made if one.model]) or 0.0
-            first = mean([float(one.models[0].bytes or 0) for one in made]) or 0.0
-            fast_ = mean([_ratio(one) for one in made])
-            cells = [Cell(digits(bytes_ / 1e6)), Cell(f"{column}, {row}")]
-            cells += [Cell(f"{100 * (mean([one.retention for one in made]) or 0):.1f}"), Cell(f"{first / bytes_:.1f}×")]
-            cells += [Cell(f"{fast_:.1f}×" if fast_ else DASH), Cell(DASH), Cell(str(len(made)))]
-            found.append((bytes_, cells))
+    found = [line for run in runs if (line := _of_run(run))]
+    if small:
+        found += [line for row in small.rows for column in small.columns if (line := _of_cell(small, row, column))]
     columns = [("", "file", "MB"), ("", "run", ""), ("", "kept", "% of the teacher"), ("", "smaller", "")]
     columns += [("", "speed", "teacher = 1"), ("", "timed at", ""), ("", "seeds", "")]
     rows = [Row(cells) for _, cells in sorted(found, key=lambda pair: pair[0])]
     return Table("sizes", "", "The file is the chosen one, its speed on one thread.", columns, rows)
+
+
+def _of_run(run: Run) -> tuple[float, list[Cell]] | None:
+    """The chosen file's bytes and its line; None where there is none, or no score of it."""
+    model, split, setting = chosen(run), split_of(run), setting_of(run)
+    ours, theirs = (score(one, split, metric_of(run)) for one in (model, row_of(run, "teacher")))
+    if model is None or not model.bytes or ours is None or not theirs:
+        return None
+    fast, less, at = speed(run, model, setting), smaller(run, model), latency_at(model, setting)
+    cells = [Cell(digits(model.bytes / 1e6)), Cell(run.name), Cell(f"{100 * ours / theirs:.1f}")]
+    cells += [Cell(f"{less:.1f}×" if less else DASH), Cell(f"{fast[0]:.1f}×" if fast else DASH)]
+    return model.bytes, [*cells, Cell(f"{at.length} pieces" if at and at.length else DASH), Cell("1")]
+
+
+def _of_cell(study: StudyRecord, row: str, column: str) -> tuple[float, list[Cell]] | None:
+    """The same of a study's cell, the mean over its seeds."""
+    made = [one for one in study.at(row, column) if one.model and one.retention]
+    bytes_, first = (mean([float(one.models[n].bytes or 0) for one in made]) for n in (-1, 0))
+    if not bytes_ or not first:
+        return None
+    kept, fast = mean([one.retention for one in made]) or 0.0, mean([one.speed for one in made])
+    cells = [Cell(digits(bytes_ / 1e6)), Cell(f"{column}, {row}"), Cell(f"{100 * kept:.1f}")]
+    cells += [Cell(f"{first / bytes_:.1f}×"), Cell(f"{fast:.1f}×" if fast else DASH), Cell(DASH), Cell(str(len(made)))]
+    return bytes_, cells

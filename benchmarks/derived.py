@@ -127,6 +127,11 @@ def points(value: float) -> str:
     return f"{value:.1f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2f}"
 
 
+def signed(value: float) -> str:
+    """Points gained or lost, with one decimal and a sign."""
+    return f"{value:+.1f}".replace("-", "−")
+
+
 def times(ratio: float, more: str, less: str, same: str) -> str:
     """9.6× smaller, 1.3× larger, or as large as the teacher."""
     if 0.95 < ratio < 1.05:

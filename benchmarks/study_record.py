@@ -56,6 +56,12 @@ class Result(BaseModel):
         return self.score / first if first and self.score is not None else None
 
     @property
+    def speed(self) -> float | None:
+        """How many times the teacher's, at the fewest threads and the longest length that were timed."""
+        found = self.model.cost.latencies if self.model and self.model.cost else []
+        return min(found, key=lambda at: (at.threads, -(at.length or 0))).ratio if found else None
+
+    @property
     def rate(self) -> float | None:
         """Training examples a second of the student's phases, or of the teacher's where there is no student."""
         stages = [phase.stage for phase in self.training]

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from .cells import DASH, Cell, Figure, Row, Table, below
-from .derived import digits
+from .derived import digits, signed
 from .plots import Line, Panel, curves
 from .study_record import Result, StudyRecord, mean
 
@@ -64,12 +64,10 @@ def _parameters(own: Sequence[Result]) -> str:
 
 def _costs(own: Sequence[Result]) -> list[Cell]:
     """Bytes of the chosen files, and how much faster than the teacher's they are at the longest length, one thread."""
-    files = [one.model for one in own if one.model and one.model.role == "artefact"]
-    timed = [one.cost.latencies for one in files if one.cost and one.cost.latencies]
-    first = [min(found, key=lambda at: (at.threads, -(at.length or 0))) for found in timed]
+    files = [one for one in own if one.model and one.model.role == "artefact"]
     return [
-        Cell(_range([one.bytes / 1e6 for one in files if one.bytes])),
-        Cell(_range([at.ratio for at in first if at.ratio])),
+        Cell(_range([one.model.bytes / 1e6 for one in files if one.model and one.model.bytes])),
+        Cell(_range([one.speed for one in files if one.speed])),
     ]
 
 
@@ -85,7 +83,7 @@ def _cell(study: StudyRecord, row: str, column: str) -> Cell:
     if score is None:
         return Cell(DASH)
     spread = f" ± {100 * statistics.stdev(one.score or 0.0 for one in known):.1f}" if known[1:] else ""
-    gain = f"{100 * (score - other):+.1f}".replace("-", "−") if other is not None else ""
+    gain = signed(100 * (score - other)) if other is not None else ""
     return Cell(f"{100 * score:.1f}{spread}", gain, "\n".join(one.folder for one in known))
 
 

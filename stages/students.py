@@ -87,8 +87,7 @@ def _distil(context: Context, folder: Path) -> dict[str, Any]:
         return language.student(context.out / GENERAL, context.results["teach"], context.data, folder, context.progress)
     data = replace(context.data, train=[*context.lessons, *(_copies(context) if spec.distil.augment else [])])
     general = context.out / GENERAL if spec.distil.general else None
-    shared = _shared(context)
-    kept = shared or context.out / ANSWERS
+    shared, kept = _shared(context), _kept(context)
     return distil.distil(
         spec, data, context.task, teacher, folder, context.progress, general, shared, kept, context.processes
     )
@@ -97,6 +96,11 @@ def _distil(context: Context, folder: Path) -> dict[str, Any]:
 def _shared(context: Context) -> Path | None:
     """Where students of several runs keep what their teacher says, if they do."""
     return context.out.resolve().parent / TEACHER_CACHE if context.recipe.distil.cache.shared else None
+
+
+def _kept(context: Context) -> Path:
+    """Where what the teacher answers is kept."""
+    return _shared(context) or context.out / ANSWERS
 
 
 def _copies(context: Context) -> list[Example]:
@@ -150,7 +154,7 @@ def of_step(number: int, spec: Recipe) -> Stage:
             context.results[maker]["layers"],
             folder,
             context.progress,
-            _shared(context) or context.out / ANSWERS,
+            _kept(context),
             _copies(context) if copies else [],
             Heads(**left) if left else None,
             context.processes,

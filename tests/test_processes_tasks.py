@@ -55,7 +55,7 @@ with processes.joined():
 """
 
 
-def calm(*_: object) -> None:
+def calm() -> None:
     """Leave dropout out: it is each process's own chance."""
     torch.nn.Dropout.forward = lambda self, states: states  # type: ignore[method-assign]
 
@@ -69,8 +69,8 @@ def silent(what: str, done: float, remark: str) -> None:
     """No progress."""
 
 
-def learn(recipe: Path, out: Path, processes: Processes) -> list[dict[str, Any]]:
-    """Teach and distil by the stages themselves; gives the curves of all phases, and writes them to `curves.json`."""
+def learn(recipe: Path, out: Path, processes: Processes) -> None:
+    """Teach and distil by the stages themselves; the curves of all phases are written to `curves.json`."""
     spec = load(recipe)
     context, found = Context(spec, out, silent, processes=processes), []
     for stage in stages.of(spec):
@@ -83,7 +83,6 @@ def learn(recipe: Path, out: Path, processes: Processes) -> list[dict[str, Any]]
             break
     if processes.first:
         write_json(out / "curves.json", curves(found))
-    return found
 
 
 def curves(phases: list[dict[str, Any]]) -> list[Any]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from attar import optimizers, training
+from attar.compress import attention_cost
 from attar.errors import AttarError
 from attar.recipe import Optimization
 from attar.tasks import batching
@@ -263,14 +264,14 @@ print(before, faults())
 
 @pytest.mark.parametrize(
     ("precision", "longest", "plain"),
-    [("float32", 64, True), ("float32", 65, False), ("bfloat16", 256, True), ("bfloat16", 257, False)],
+    [("float32", 13, False), ("float32", 128, False), ("bfloat16", 128, True), ("bfloat16", 129, False)],
 )
 def test_short_rows_are_learnt_through_plain_attention(
     tmp_path: Path, precision: str, longest: int, plain: bool
 ) -> None:
     """On a CPU; the model has its own attention before and after, and when the training ends by an error."""
     model, seen = BertForSequenceClassification(tiny_config(60)), []
-    inputs, stops = torch.randint(1, 60, (4, 9)), longest == 256
+    inputs, stops = torch.randint(1, 60, (4, 9)), plain
 
     def loss(rows: npt.NDArray[np.int64]) -> training.Losses:
         seen.append(model.bert.config._attn_implementation)
@@ -290,8 +291,8 @@ def test_plain_attention_learns_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     """Padding is hidden from both."""
     losses, inputs, mask = [], torch.randint(1, 60, (6, 9)), torch.ones(6, 9, dtype=torch.long)
     mask[::2, 5:] = 0
-    for name, longest in (("plain", 64), ("fused", 0)):
-        monkeypatch.setattr(training, "PLAIN", longest)
+    for name in ("plain", "fused"):
+        monkeypatch.setattr(training, "_plain", lambda job, name=name: name == "plain")
         torch.manual_seed(1)
         model = BertForSequenceClassification(tiny_config(60, hidden_dropout_prob=0, attention_probs_dropout_prob=0))
 
@@ -303,3 +304,9 @@ def test_plain_attention_learns_the_same(tmp_path: Path, monkeypatch: pytest.Mon
         state = training.fit(training.Job("test", model, loss, [9] * 6, plan, 5, tmp_path / name))
         losses.append([entry["losses"]["task"] for entry in state.epochs])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and len(losses[0]) == 9
+
+
+def test_the_cost_of_both_attentions_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    attention_cost.main(["--length", "2", "3"])
+    printed = capsys.readouterr().out
+    assert "fused / plain" in printed and "bfloat16" in printed and "│ 3 " in printed
