@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from . import searches
 from .cells import DASH, Cell, Row, Table
 from .derived import chosen, digits, latency_at, metric_of, row_of, score, setting_of, signed, smaller, speed, split_of
 from .record import Run
@@ -31,7 +32,9 @@ def page(runs: Sequence[Run], studies: Sequence[StudyRecord]) -> str:
     kept = {study.name: study for study in studies}
     words = {name: _told(name, kept, tell) for name, tell in QUESTIONS.items()}
     made = sizes(runs, kept.get("small"))
-    return tidy(environment().get_template("choosing.md.j2").render(**words, sizes=grid(made) if made.rows else ""))
+    words["sizes"] = grid(made) if made.rows else ""
+    words["searches"] = "\n".join(grid(searches.table(group)) for group in searches.rivals(runs))
+    return tidy(environment().get_template("choosing.md.j2").render(**words))
 
 
 def _told(name: str, kept: Mapping[str, StudyRecord], tell: Callable[[StudyRecord], Answer]) -> str:

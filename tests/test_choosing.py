@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from attar.benchmarks import choosing
-from attar.benchmarks.record import Cost, Latency, Model
+from attar.benchmarks import choosing, searches
+from attar.benchmarks.record import Cost, Latency, Model, Run, Search, Trial
 from attar.benchmarks.study_record import Result, StudyRecord
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,3 +110,32 @@ def test_the_page_says_what_is_not_measured_and_lists_files_by_size() -> None:
     small = {("2 MB", "a"): [model("teacher", 0.8, 1, 90_000_000), model("s.onnx", 0.76, 1, 1_500_000, 6.0)]}
     table = choosing.sizes([sample()], study("small", small))
     assert [cell.text for cell in table.rows[0].cells] == ["1.50", "a, 2 MB", "95.0", "60.0×", "6.0×", "–", "1"]
+
+
+def trial(number: int, bytes_: int, score: float | None) -> Trial:
+    """A trial whose file has that score, or that was too costly to be distilled."""
+    file = model("m.onnx", score or 0.0, 1, bytes_, 1.0)
+    status = "over" if score is None else "trained"
+    best = None if score is None else file.name
+    return Trial.model_validate(
+        {"number": number, "changes": {}, "status": status, "models": [file], "best": best, "seconds": 30.0}
+    )
+
+
+def searched(name: str, trials: list[Trial], **other: object) -> Run:
+    found = Search(trials=trials, winner=1, candidates=9, ended="")
+    return sample(name).model_copy(update={"search": found, **other})
+
+
+def test_searches_of_one_task_under_one_budget_stand_side_by_side() -> None:
+    ours = searched("by-search", [trial(1, 1_000_000, 0.7), trial(2, 2_000_000, 0.8), trial(3, 9_000_000, None)])
+    grid = searched("by-hand", [trial(1, 1_500_000, 0.6), trial(2, 1_900_000, 0.75)])
+    elsewhere = searched("other-rows", [trial(1, 1, 0.9)], provenance={"data": {}})
+    (pair,) = searches.rivals([sample(), ours, elsewhere, grid])
+    assert [run.name for run in pair] == ["by-search", "by-hand"]
+    made = searches.table(pair)
+    assert ("", "on the shared front", "of 3") in made.columns  # 1.5 MB at 0.6 is beaten by the other's 1 MB at 0.7
+    shown = [[cell.text for cell in row.cells] for row in made.rows]
+    assert shown[0][:5] == ["by-search", "3", "2", "1.50", "2"] and shown[1][:5] == ["by-hand", "2", "2", "1.00", "1"]
+    assert shown[0][5] == "8.89" and shown[0][7] == "90.5"  # the chosen file of the sample, as it was trained in full
+    assert "By a search or by hand" in choosing.page(pair, []) and "by hand" not in choosing.page([ours], [])
