@@ -40,12 +40,13 @@ def run(
     command: str = "",
     beside: Sequence[Path] = (),
     searched: bool = False,
+    trims: bool | None = None,
 ) -> Context:
     """Run the stages up to `until` (all of them by default); finished ones are reused.
 
     They are looked for in this run, in the runs of the same folder, and in those of the folders `beside`. The word
     `student` stands for the last stage that makes the student. Where its student was `searched` for, whether anything
-    can meet the budget was seen there.
+    can meet the budget was seen there; a search that begins says whether a student of its space `trims` its vocabulary.
 
     A run with a teacher ends with `run.json` and the report in its folder: how far it came.
     """
@@ -54,6 +55,8 @@ def run(
     context = Context(spec, out, progress, finished=finished, command=command, beside=others)
     if not context.processes.first:
         return _help(context)
+    if trims is None and not searched and until not in OF_TEACHERS:
+        trims = any(step.trim for step in spec.compress)
     whole_road = stages.of(spec)
     together = [stage for stage in whole_road if stage.together(spec)]
     _refuse_foreign(out)
@@ -64,11 +67,9 @@ def run(
         whole = until == BUNDLE.name
         try:
             for number, stage in enumerate(whole_road, 1):
-                if stage.name != "pretrain" and until not in OF_TEACHERS and not context.keys.keys() - {"pretrain"}:
-                    _fits(context)
+                if stage.name != "pretrain" and not context.keys.keys() - {"pretrain"}:
+                    _begin(context, until, trims)
                 _perform(context, stage, number)
-                if stage.name == "teach" and not searched:
-                    affordable(spec, out / "teacher" / "tokenizer.json", any(step.trim for step in spec.compress))
                 if stage is together[-1]:
                     context.processes.leave()
                 if stage.name == until:
@@ -85,11 +86,17 @@ def run(
     return context
 
 
-def _fits(context: Context) -> None:
-    """A student that its teacher cannot have is a slip: tell it before the teacher is trained."""
+def _begin(context: Context, until: str, trims: bool | None) -> None:
+    """What no teacher can make good is a slip: tell it before the teacher is trained.
+
+    That is a student that its teacher cannot have, and a limit that no vocabulary meets.
+    """
     from . import students
 
-    students.check(context.recipe.student, context.origin)
+    if until not in OF_TEACHERS:
+        students.check(context.recipe.student, context.origin)
+    if trims is not None:
+        _affordable(context.recipe, context.origin, trims)
 
 
 def reach(spec: Recipe) -> None:
@@ -154,19 +161,25 @@ def _prepare(context: Context) -> None:
     write_text(context.out / "recipe.yaml", recipe.dump(context.recipe))
 
 
-def affordable(spec: Recipe, tokenizer: Path, trims: bool) -> None:
-    """A limit under the vocabulary's own bytes is a slip, such as kB for MB: tell it before a student is trained.
+def _affordable(spec: Recipe, source: Path, trims: bool) -> None:
+    """A limit under the vocabulary's own bytes is a slip, such as kB for MB.
 
-    Where a student `trims` its vocabulary, it is judged by the smallest that can be left of the file `tokenizer`.
+    Where a student `trims` its vocabulary, it is judged by the smallest that can be left of that of `source`.
     Raises `UsageError` for such a limit.
     """
-    limit, taken = spec.budget.max_size, tokenizer.stat().st_size
-    if limit is None or limit >= taken:
+    from .teachers import checkpoint
+
+    if (limit := spec.budget.max_size) is None:
         return
-    what, fix = "the tokenizer alone takes", "allow more, or add a step `trim` to `compress`"
-    if trims:
-        what, fix = "the smallest tokenizer that `trim` can leave takes", "allow more: no student is so small"
-        taken = _least(tokenizer)
+    with tempfile.TemporaryDirectory() as space:
+        checkpoint.save_tokenizer(source, Path(space))
+        taken = (tokenizer := Path(space) / "tokenizer.json").stat().st_size
+        if limit >= taken:
+            return
+        what, fix = "the tokenizer alone takes", "allow more, or add a step `trim` to `compress`"
+        if trims:
+            what, fix = "the smallest tokenizer that `trim` can leave takes", "allow more: no student is so small"
+            taken = _least(tokenizer)
     if limit < taken:
         where = "budget.max_size"
         raise UsageError(f"the limit is {limit / 1e6:.3g} MB, and {what} {taken / 1e6:.3g} MB", where=where, fix=fix)
@@ -178,13 +191,12 @@ def _least(tokenizer: Path) -> int:
     from .tasks.encoding import Features
 
     nothing = Features(input_ids=[0], token_type_ids=[0])
-    with tempfile.TemporaryDirectory() as space:
-        try:
-            least = trimming.choose(recipe.Trim(coverage=1e-9), tokenizer, [nothing], 1)
-        except AttarError:
-            return 0  # the step itself says what is wrong
-        trimming.save(least, tokenizer.parent, Path(space))
-        return (Path(space) / tokenizer.name).stat().st_size
+    least = tokenizer.parent / "least"
+    try:
+        trimming.save(trimming.choose(recipe.Trim(coverage=1e-9), tokenizer, [nothing], 1), tokenizer.parent, least)
+    except AttarError:
+        return 0  # the step itself says what is wrong
+    return (least / tokenizer.name).stat().st_size
 
 
 def _settle(spec: Recipe) -> None:

@@ -76,8 +76,16 @@ def run(
         raise UsageError("a search needs a limit to meet", where="budget", fix=fix)
     space = Space(spec)
     pipeline.reach(spec)
-    start = pipeline.run(spec, out, until="teach", progress=progress, finished=finished, command=command, searched=True)
-    pipeline.affordable(spec, out / "teacher" / "tokenizer.json", space.trims)
+    start = pipeline.run(
+        spec,
+        out,
+        until="teach",
+        progress=progress,
+        finished=finished,
+        command=command,
+        searched=True,
+        trims=space.trims,
+    )
     teacher = assembly.rows(spec, start.results, out)[0]
     judge = Judge(spec.budget, teacher, start.task.metric, spec.task.max_length)
     folder = out / FOLDER

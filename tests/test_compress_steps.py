@@ -215,4 +215,4 @@ def test_tokens_are_healed_too(tmp_path: Path, home: Path) -> None:
 def test_a_limit_under_the_tokenizers_own_bytes_is_a_slip(home: Path) -> None:
     with pytest.raises(UsageError, match=r"budget\.max_size: the limit is 0\.0001 MB, and the tokenizer alone takes"):
         pipeline.run(spec(home, budget={"max_size": "100B"}), home / "runs" / "slip")
-    assert not (home / "runs" / "slip" / "student").exists()
+    assert not (home / "runs" / "slip" / "teacher").exists()

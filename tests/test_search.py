@@ -234,18 +234,15 @@ def test_a_student_that_heals_on_changed_copies_is_tried_without_them(home: Path
 @pytest.mark.parametrize(
     ("parts", "words"), [({}, "smallest tokenizer that `trim`"), ({"compress": [[]]}, "allow more, or add")]
 )
-def test_a_limit_that_no_trimming_reaches_costs_no_trial(
-    home: Path, found: record.Run, parts: dict[str, Any], words: str
-) -> None:
-    assert found.search is not None  # whose teacher is taken
+def test_a_limit_that_no_trimming_reaches_costs_no_training(home: Path, parts: dict[str, Any], words: str) -> None:
     whole = spec(home, budget={"max_size": "3kB"}, search=SEARCH | {"space": SPACE | parts})
     with pytest.raises(UsageError, match=words):
         search.run(whole, home / "runs" / "hopeless")
-    assert not (home / "runs" / "hopeless" / "search").exists()
+    assert not (home / "runs" / "hopeless" / "teacher").exists()
     plain = spec(home, budget={"max_size": "3kB"}, search=None, compress=[{"trim": {}}] if not parts else [])
     with pytest.raises(UsageError, match=words):
         pipeline.run(plain, home / "runs" / "hopeless")
-    assert not (home / "runs" / "hopeless" / "student").exists()
+    assert not (home / "runs" / "hopeless" / "teacher").exists()
 
 
 def test_scores_have_the_same_places_however_a_trial_was_made(home: Path, found: record.Run, tmp_path: Path) -> None:
