@@ -19,6 +19,7 @@ from attar.compress import losses
 from attar.errors import AttarError
 from attar.files import write_json
 from conftest import LABELS, SENTENCES, tiny_teacher
+from safetensors.torch import load_file
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,21 @@ def test_the_work_folder_needs_no_attar(run: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "plan.json").read_text())["rows"] == {"train": 40, "dev": 48}
     package = Path(distillation.__file__).parent
     assert all("import attar" not in (package / f"{name}.py").read_text() for name in ("shared", "plain", "brewer"))
+
+
+@pytest.mark.parametrize("start", ["teacher", "activations"])
+def test_all_begin_with_the_student_that_the_command_begins_with(run: Path, tmp_path: Path, start: str) -> None:
+    values = yaml.safe_load((run / "recipe.yaml").read_text("utf-8"))
+    values["student"]["start"] = start
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values), "utf-8")
+    (tmp_path / "teacher").symlink_to(run / "teacher")
+    (work_folder := tmp_path / "work").mkdir()
+    work.prepare(tmp_path, 40, 1, work_folder)
+    nothing = ["--set", "distil.intermediate=null", "--set", "distil.prediction.epochs=0"]
+    ours = tmp_path / "ours"
+    assert main(["distil", str(work_folder / "recipe.yaml"), *nothing, "--out", str(ours), "--quiet"]) == 0
+    found, wanted = (load_file(place / "student" / "model.safetensors") for place in (work_folder, ours))
+    assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in found)
 
 
 @pytest.mark.parametrize(

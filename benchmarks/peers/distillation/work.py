@@ -21,6 +21,7 @@ PADDED = 128  # pieces, as the scripts of the papers pad
 def prepare(run: Path, limit: int, threads: int, folder: Path) -> dict[str, Any]:
     """Fill `folder` from a finished run with a teacher; gives the plan, with the number of rows."""
     from .... import students
+    from ....students import activations
     from ....students.layer_map import resolve
     from ....teachers import checkpoint, heads, layout, shapes
 
@@ -31,8 +32,9 @@ def prepare(run: Path, limit: int, threads: int, folder: Path) -> dict[str, Any]
     encoder = Encoder(run / "teacher" / "tokenizer.json", spec.task.max_length)
     train, dev = task.encode(found.train, encoder), task.encode(found.dev, encoder)
     teacher = heads.load(task.head, run / "teacher")
-    with shapes.seeded(spec.seed):
-        student = students.build(teacher, spec.student, task.head)
+    with shapes.seeded(spec.student_seed):
+        looked_at = activations.sample(train.features, encoder.pad_id, spec.student_seed)
+        student = students.build(teacher, spec.student, task.head, looked_at)
     copy_folder(run / "teacher", folder / "teacher")
     checkpoint.save(student, folder / "student")
     for name, split in (("train", train), ("dev", dev)):
