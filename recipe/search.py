@@ -59,7 +59,7 @@ class Search(Part):
     name of your own with mappings of keys that change together.
     """
 
-    trials: Positive = 20
+    trials: Positive = Field(20, description="affordable students at most; those that are too costly come besides")
     minutes: float | None = Field(None, gt=0, description="no trial begins after so many; none begins again")
     rows: Positive | None = Field(None, description="training rows of a trial's distillation; all where not given")
     epochs: Positive = Field(2, description="of each phase of a trial at most")

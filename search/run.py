@@ -42,6 +42,7 @@ from .trial import Bench, costs, scores
 
 FOLDER = "search"
 REPEATS = 8  # proposals of what was tried already, after which one is drawn that was not
+OVER = 5  # times as many as trials may be too costly before the space is given up
 RECORD = "attar"  # the trial's attribute with its record
 
 Grown = Callable[[Sequence[Trial], str], None]  # trials so far, the metric of their scores
@@ -192,14 +193,21 @@ class _Search:
             self.study.enqueue_trial(one.params, skip_if_exists=False)
 
     def _ended(self) -> str:
-        done = self.trials
+        done, over = self.trials, self._over()
         if len(done) >= self.space.count:
             return f"all {self.space.count} students of the space were tried"
-        if len(done) >= self.plan.trials:
-            return f"{self.plan.trials} trials were made, of {self.space.count} students"
+        if len(done) - over >= self.plan.trials:
+            besides = f"; {over} besides were too costly" if over else ""
+            return f"{self.plan.trials} trials were made, of {self.space.count} students{besides}"
+        if over >= OVER * self.plan.trials:
+            return f"{over} students were too costly, of {self.space.count}"
         if self.plan.minutes and sum(one.seconds for one in done) >= 60 * self.plan.minutes:
             return f"{self.plan.minutes:g} minutes were over after {len(done)} trials, of {self.space.count} students"
         return ""
+
+    def _over(self) -> int:
+        """How many were too costly to be distilled: they take seconds, and do not count as trials."""
+        return sum(one.status == "over" for one in self.trials)
 
     def _propose(self) -> tuple[optuna.Trial, dict[str, int]]:
         """A trial of a student that was not tried."""
@@ -226,7 +234,7 @@ class _Search:
         """Cost, then the short distillation; what went wrong stands in the record."""
         started, number = time.monotonic(), len(self.trials) + 1
         made = Trial(number=number, changes=self.space.labels(picks), status="impossible")
-        said = f"trial {number}/{min(self.plan.trials, self.space.count)}"
+        said = f"trial {number}/{min(self.plan.trials + self._over(), self.space.count)}"
         bench = replace(
             self.bench, progress=lambda what, done, remark: self.bench.progress(f"{said} {what}", done, remark)
         )

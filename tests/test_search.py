@@ -315,6 +315,24 @@ def test_a_trial_far_behind_is_stopped(home: Path, found: record.Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("statuses", "count", "words"),
+    [("ooto", 3, "1 trials were made, of 12 students; 2 besides"), ("ooooooo", 5, "5 students were too costly, of 12")],
+)
+def test_what_is_too_costly_is_no_trial(
+    home: Path, found: record.Run, monkeypatch: pytest.MonkeyPatch, statuses: str, count: int, words: str
+) -> None:
+    space = {"student.layers": [1, 2, 3], "student.intermediate_size": [16, 32, 48, 64]}
+    whole = spec(home, search={"trials": 1, "space": space})
+    judge = Judge(whole.budget, found.models[0], "accuracy")
+    (folder := home / f"counted-{count}").mkdir()
+    looking = Looking(Space(whole), judge, bench_of(home, whole), folder)
+    results = (made(n, 1, 1, 0.8 if status == "t" else None) for n, status in enumerate(statuses, 1))
+    monkeypatch.setattr(looking, "_try", lambda trial, picks: next(results))
+    ended = looking.run(lambda name, seconds, reused: None)
+    assert len(ended.trials) == count and words in ended.ended
+
+
+@pytest.mark.parametrize(
     ("parts", "word"),
     [
         ({"budget": {}}, "needs a limit"),
