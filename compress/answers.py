@@ -74,7 +74,8 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
         logits = heads.gathered(logits, mask, pair.processes)
         found: training.Losses = {}
         if known is not None:
-            theirs = stack([known[number]["logits"] for number in pair.train.sequences(rows).tolist()], pair.device)
+            numbers = pair.train.sequences(rows).tolist()
+            theirs = stack([pair.placed(number, known[number]["logits"]) for number in numbers], pair.device)
             found |= _taught(pair, plan, logits, theirs, mask, batch)
         if plan.hard:
             hard = heads.hard_loss(logits, pair.task, batch)

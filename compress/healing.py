@@ -1,8 +1,9 @@
 """What a student learns again after something was taken from it: its teacher's answers, and layers where asked.
 
 - A student with another vocabulary than its teacher's reads a text in other pieces, so each reads with its own
-  tokenizer. Answers for a whole text are learnt in any case; what is said of single pieces and what happens inside can
-  be compared only on the rows that both read in as many pieces, and the others are left out.
+  tokenizer. Answers for a whole text are learnt in any case, and answers for words piece by piece of each word; what is
+  said of other pieces and what happens inside can be compared only on the rows that both read in as many pieces, and
+  the others are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..processes import ALONE, Processes
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.task import Encoded, Task
+from ..tasks.tokens import EncodedSentences
 from ..teachers import checkpoint, heads
 from . import distil
 from .pair import Heads, Pair
@@ -57,10 +59,12 @@ def heal(
     teacher = heads.load(task.head, teacher_folder).to(training.device()).requires_grad_(False)
     ours, theirs = (Encoder(one / "tokenizer.json", spec.task.max_length) for one in (folder, teacher_folder))
     splits = {name: task.encode(rows, ours) for name, rows in data.splits().items()}
-    train, lessons, remarks = task.encode(data.train, ours), None, []
+    train, lessons, places, remarks = task.encode(data.train, ours), None, None, []
     if file_digest(folder / "tokenizer.json") != file_digest(teacher_folder / "tokenizer.json"):
         lessons = task.encode(data.train, theirs)
-        if _compares_pieces(plan, task):
+        if isinstance(train, EncodedSentences) and isinstance(lessons, EncodedSentences) and not _looks_inside(plan):
+            places = train.counterparts(lessons)
+        elif _looks_inside(plan) or heads.HEADS[task.head].pieces:
             every = train.count
             train, lessons = in_step(train, lessons, stage)
             remarks = _left_out(every, train.count, stage)
@@ -77,6 +81,7 @@ def heal(
         checkpoint.digest(teacher_folder),
         lessons,
         theirs.pad_id,
+        places,
         kept,
         left,
         processes,
@@ -87,9 +92,8 @@ def heal(
     return {"training": curves, "remarks": remarks, **left_there}
 
 
-def _compares_pieces(plan: recipe.Healing, task: Task) -> bool:
-    inside = plan.intermediate is not None and plan.intermediate.epochs > 0
-    return inside or plan.prediction.cosine > 0 or heads.HEADS[task.head].pieces
+def _looks_inside(plan: recipe.Healing) -> bool:
+    return (plan.intermediate is not None and plan.intermediate.epochs > 0) or plan.prediction.cosine > 0
 
 
 def in_step(ours: Encoded, theirs: Encoded, stage: str) -> tuple[Encoded, Encoded]:

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from .. import training
 from ..processes import ALONE, Processes
 from ..tasks.encoding import Arrays, Features
-from ..tasks.task import Answers, Encoded, Task
+from ..tasks.task import Answers, Encoded, Indices, Task
+from ..tasks.triples import Floats
 from ..teachers import heads, layout
 
 
@@ -41,6 +42,9 @@ class Pair:
     digest: str  # of the teacher's weights, configuration and tokenizer
     theirs: Encoded | None = None  # `train` as the teacher reads it, where its pieces are not the student's
     their_pad: int | None = None
+    places: Sequence[Indices] | None = (
+        None  # of each row, the teacher's piece for each of the student's; None: the same
+    )
     kept: Path | None = None  # where others find what the teacher answers; None: nobody else asks
     heads: Heads | None = None  # None: the student has all that it had
     processes: Processes = ALONE  # that distil it together
@@ -74,6 +78,10 @@ class Pair:
         found, weight = self.processes.share(inputs)
         longest = int(found["attention_mask"].sum(1).max())
         return {name: array[:, :longest] for name, array in found.items()}, weight
+
+    def placed(self, number: int, answer: Floats) -> Floats:
+        """The teacher's answer for a training sequence, (outputs,) or (pieces, outputs), by the student's pieces."""
+        return answer if self.places is None else answer[self.places[number]]
 
     def taught(self, features: Sequence[Features]) -> Answers:
         """The teacher's logits for sequences of its own pieces."""

@@ -136,7 +136,8 @@ def of_step(number: int, spec: Recipe) -> Stage:
 
     def inputs(context: Context) -> Any:  # noqa: ARG001 - a stage's interface
         corpus = {"corpus": corpora.of(step.trim.corpus).digest()} if step.trim and step.trim.corpus else {}
-        return {"step": stated(step), "seed": spec.student_seed, **corpus, **_grid(step, spec)}
+        words = {"compared": "by word"} if step.heal and spec.task.kind == "token_classification" else {}
+        return {"step": stated(step), "seed": spec.student_seed, **corpus, **words, **_grid(step, spec)}
 
     def build(context: Context, folder: Path) -> dict[str, Any]:
         from ..compress import steps

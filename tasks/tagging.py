@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ..errors import AttarError, nearest
 from .bio import LABEL, OUTSIDE, Sentence
 from .encoding import Encoder, Features
+from .task import Indices
 
 IGNORED = -100  # the target that no loss counts, as torch and transformers write it
 INTENT = "intent:"
@@ -129,6 +130,29 @@ def align(rows: Sequence[Sentence], encoder: Encoder) -> list[Aligned]:
         features = Features(encoding.ids, encoding.type_ids, bool(encoding.overflowing))
         aligned.append(Aligned(features, firsts))
     return aligned
+
+
+def counterparts(ours: Aligned, theirs: Aligned) -> Indices:
+    """For each of our pieces theirs of the same word: as far into it, at the most its last; (our pieces,).
+
+    Our vocabulary is a part of theirs with all characters, so a word of ours is one of theirs, in as many pieces or
+    more. What stands before the words is for itself; what is behind them, or of a word that theirs lacks, is the end.
+    """
+    last, known, own = len(theirs.features.input_ids) - 1, _words(theirs), _words(ours)
+    found = np.full(len(ours.features.input_ids), last)
+    before = min((start for start, _ in own.values()), default=0)
+    found[:before] = np.arange(before)
+    for word in own.keys() & known.keys():
+        (start, end), (first, behind) = own[word], known[word]
+        found[start:end] = np.minimum(first + np.arange(end - start), max(first, behind - 1))
+    return found
+
+
+def _words(row: Aligned) -> dict[int, tuple[int, int]]:
+    """Where the pieces of each word begin and end; of those that have some."""
+    begun = [(word, first) for word, first in enumerate(row.firsts) if first >= 0]
+    ends = [*(first for _, first in begun[1:]), len(row.features.input_ids) - 1]
+    return {word: (first, end) for (word, first), end in zip(begun, ends, strict=True)}
 
 
 def _index(names: list[str], name: str, where: str) -> int:

@@ -48,6 +48,10 @@ class EncodedSentences(Encoded):
         targets = self.labels.targets([self.rows[row] for row in rows], aligned, inputs["input_ids"].shape[1])
         return Batch(inputs, targets, np.arange(len(rows)))
 
+    def counterparts(self, other: EncodedSentences) -> list[Indices]:
+        """For each sentence the pieces of `other`, whose vocabulary holds this one's, that stand for its own."""
+        return [tagging.counterparts(*pair) for pair in zip(self.aligned, other.aligned, strict=True)]
+
     @property
     def owners(self) -> Indices:
         """Each sentence is a sequence."""

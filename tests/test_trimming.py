@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,10 @@ import torch
 from attar import recipe
 from attar.compress import fewer_pieces, trimming
 from attar.errors import AttarError, UsageError
+from attar.tasks import tagging
+from attar.tasks.bio import Sentence
 from attar.tasks.encoding import Encoder, Features
+from attar.tasks.tagging import Aligned
 from attar.tasks.text import EncodedTexts
 from attar.teachers import checkpoint
 from conftest import SENTENCES, tiny_teacher
@@ -75,6 +80,34 @@ def test_a_text_whose_pieces_are_all_kept_is_read_as_before(kind: str, data: st.
     assert [order[number] for number in after.ids] == before.ids and after.tokens == before.tokens
     assert smaller.get_vocab_size() == len(order) <= tokenizer.get_vocab_size()
     assert smaller.decode(after.ids) == tokenizer.decode(before.ids)
+
+
+def aligned(tokenizer: Tokenizer, words: list[str], longest: int) -> Aligned:
+    row = Sentence(words, ["O"] * len(words), None, "")
+    with TemporaryDirectory() as folder:
+        tokenizer.save(f"{folder}/tokenizer.json")
+        return tagging.align([row], Encoder(Path(folder, "tokenizer.json"), longest))[0]
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+@given(data=st.data())
+@settings(max_examples=40)
+def test_every_piece_finds_the_word_it_is_a_part_of(kind: str, data: st.DataObject) -> None:
+    document = json.loads(TRAINED[kind].to_str())
+    some = data.draw(st.lists(st.integers(0, TRAINED[kind].get_vocab_size() - 1), max_size=80))
+    words = data.draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6))
+    letters = [n for n, name in enumerate(fewer_pieces.pieces(document)) if len(name.strip("#▁")) == 1]
+    kept = fewer_pieces.closed(document, {*fewer_pieces.needed(document), *letters, *some})
+    made, _ = fewer_pieces.rewrite(document, kept)
+    longest = data.draw(st.sampled_from([6, 99]))
+    ours, theirs = (aligned(one, words, longest) for one in (Tokenizer.from_str(json.dumps(made)), TRAINED[kind]))
+    places, end = tagging.counterparts(ours, theirs), len(theirs.features.input_ids) - 1
+    assert places.shape == (len(ours.features.input_ids),) and (np.diff(places) >= 0).all() and places[-1] == end
+    begun = [(own, other) for own, other in zip(ours.firsts, theirs.firsts, strict=True) if own >= 0]
+    assert all(places[own] == other for own, other in begun if own < len(places) - 1)
+    for (own, _), (behind, next_word) in itertools.pairwise(begun):
+        assert (places[own:behind] < next_word).all()
+    np.testing.assert_array_equal(tagging.counterparts(theirs, theirs), np.arange(end + 1))
 
 
 @pytest.mark.parametrize("kind", TRAINED)
