@@ -45,7 +45,7 @@ def compress(
         max_memory: limit on the memory that loading and a first answer take, such as 40MB
         max_drop: limit on the points lost against the teacher
         target: where latency and memory are measured: local, ssh://user@host or adb:SERIAL
-        trials: search for a student within the limits, this many affordable ones at most; see `search` in docs/concepts.md
+        trials: search for a student within the limits, so many affordable ones at most; see docs/concepts.md
         json: print the run record as one JSON document
         quiet: show no progress
     """
