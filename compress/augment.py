@@ -26,8 +26,7 @@ from .. import recipe, training
 from ..errors import AttarError
 from ..files import file_digest, write_text
 from ..tasks import augmentation, neighbours
-from ..tasks.augmentation import Choice
-from ..tasks.table import Example
+from ..tasks.augmentation import Choice, Row
 from ..tasks.task import Indices
 from ..tasks.triples import Floats
 from ..tasks.words import Reading, Vocabulary, Word
@@ -67,7 +66,7 @@ def inputs(plan: recipe.Augment, teacher: Path) -> dict[str, Any]:
 
 
 def augment(
-    spec: recipe.Recipe, teacher: Path, rows: Sequence[Example], folder: Path, progress: training.Progress
+    spec: recipe.Recipe, teacher: Path, rows: Sequence[Row], folder: Path, progress: training.Progress
 ) -> dict[str, Any]:
     """Fill `folder` with the changed copies of the training rows; gives how many there are and how they were made.
 
@@ -137,7 +136,7 @@ def _join(shards: Sequence[Path], path: Path) -> int:
 
 def _lines(
     spec: recipe.Recipe,
-    rows: Sequence[Example],
+    rows: Sequence[Row],
     start: int,
     vocabulary: Vocabulary,
     guess: Callable[[Sequence[Reading]], Guesses] | None,
@@ -168,7 +167,7 @@ def _candidates(
 
 
 def _neighbours(
-    rows: Sequence[Example], vocabulary: Vocabulary, embeddings: Floats, plan: recipe.Augment, *, whole: bool
+    rows: Sequence[Row], vocabulary: Vocabulary, embeddings: Floats, plan: recipe.Augment, *, whole: bool
 ) -> dict[str, list[str]]:
     """The neighbours of every word that needs them: of several pieces, and with `whole` of one too."""
     found: dict[str, Word] = {}

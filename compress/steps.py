@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 
 from .. import recipe, training
 from ..processes import ALONE, Processes
+from ..tasks.augmentation import Row
 from ..tasks.data import Data
 from ..tasks.encoding import Encoder
 from ..tasks.lama import UNKNOWNS
-from ..tasks.table import Example
 from ..tasks.task import Task
 from ..teachers import checkpoint, heads, layout
 from . import evidence, factorizing, fake_quantization, grids, healing, pruning, sharing, trimming
@@ -131,7 +131,7 @@ def take(
     folder: Path,
     progress: training.Progress,
     kept: Path | None = None,
-    copies: Sequence[Example] = (),
+    copies: Sequence[Row] = (),
     heads_left: Heads | None = None,
     processes: Processes = ALONE,
 ) -> dict[str, Any]:

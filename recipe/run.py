@@ -191,10 +191,10 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _augments(self) -> Recipe:
-        if self.distil.augment and self.task.kind not in ("classification", "regression"):
+        if self.distil.augment and self.task.kind not in ("classification", "regression", "token_classification"):
             raise ValueError(
                 f"distil.augment changes words, and the answers of {in_words(self.task.kind)} are tied to them; it "
-                "needs `kind: classification or regression`"
+                "needs `kind: classification, regression or token_classification`"
             )
         for number, step in enumerate(self.compress, 1):
             if step.heal and step.heal.augment and not self.distil.augment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from ..recipe import Recipe, Step
 from ..tasks import augmentation
 from ..tasks import corpus as corpora
 from ..tasks.data import digest
-from ..tasks.table import Example
 from .stage import Stage, stated
 
 AUGMENTED = "augmented"
@@ -103,7 +103,7 @@ def _kept(context: Context) -> Path:
     return _shared(context) or context.out / ANSWERS
 
 
-def _copies(context: Context) -> list[Example]:
+def _copies(context: Context) -> Sequence[augmentation.Row]:
     """The changed copies of the training rows."""
     return augmentation.read(context.out / AUGMENTED / augmentation.NAME, context.recipe.task)
 

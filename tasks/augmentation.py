@@ -9,6 +9,7 @@
 - The file is JSONL with the task's own columns, so that a person can read it: `training_row`, from 0, is the row that a
   copy was made of, and the label is that row's. A classifier's label may not fit the new words; what the teacher
   answers does, and the student learns that.
+- A sentence with slots keeps its number of words and the label of each, whatever stands in its place.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ import numpy as np
 
 from .. import recipe
 from ..errors import AttarError
+from .bio import Sentence
 from .table import Example, decode, jsonl_rows
 
 NAME = "train.jsonl"
 ROW = "training_row"
+SLOTS = ("words", "labels", "intent")  # of a sentence with slots
+
+Row = Example | Sentence
 
 
 class Choice(NamedTuple):
@@ -36,26 +41,32 @@ class Choice(NamedTuple):
     candidates: list[str]
 
 
-def texts(row: Example) -> list[str]:
-    """The text of a row, or both of a pair."""
+def texts(row: Row) -> list[str]:
+    """The text of a row, or both of a pair; the words of a sentence with slots, a blank between them."""
+    if isinstance(row, Sentence):
+        return [" ".join(row.words)]
     return [row.text] if row.text_pair is None else [row.text, row.text_pair]
 
 
-def copies(
-    row: Example, choices: Sequence[Sequence[Choice]], plan: recipe.Augment, seed: tuple[int, int]
-) -> list[Example]:
+def copies(row: Row, choices: Sequence[Sequence[Choice]], plan: recipe.Augment, seed: tuple[int, int]) -> list[Row]:
     """At most `plan.copies` changed copies of a row; `choices` are those of its text, and of its second text if any."""
     generator = np.random.default_rng(seed)
     sides = [_changed(text, own, plan, generator) for text, own in zip(texts(row), choices, strict=True)]
-    seen, found = {(row.text, row.text_pair)}, []
+    seen, found = [texts(row)], list[Row]()
     for number in range(plan.copies):
         side = number % len(sides)
-        new = sides[side][number]
-        copy = row._replace(text=new) if side == 0 else row._replace(text_pair=new)
-        if (key := (copy.text, copy.text_pair)) not in seen:
-            seen.add(key)
+        copy = _with(row, side, sides[side][number])
+        if (key := texts(copy)) not in seen:
+            seen.append(key)
             found.append(copy)
     return found
+
+
+def _with(row: Row, side: int, new: str) -> Row:
+    """The row with another text, or second text."""
+    if isinstance(row, Sentence):
+        return row._replace(words=new.split(" "))
+    return row._replace(text=new) if side == 0 else row._replace(text_pair=new)
 
 
 def _changed(text: str, choices: Sequence[Choice], plan: recipe.Augment, generator: np.random.Generator) -> list[str]:
@@ -86,19 +97,25 @@ def cased(candidate: str, word: str) -> str:
     return candidate[:1].upper() + candidate[1:] if word[:1].isupper() else candidate
 
 
-def line(row: Example, number: int, task: recipe.Task) -> str:
+def line(row: Row, number: int, task: recipe.Task) -> str:
     """A copy of training row `number` as a line of the file."""
+    if isinstance(row, Sentence):
+        values = {name: getattr(row, name) for name in SLOTS}
+        return json.dumps({ROW: number, **values}, ensure_ascii=False) + "\n"
     text, pair, label = _columns(task)
     second = {} if row.text_pair is None else {pair: row.text_pair}
     return json.dumps({ROW: number, text: row.text, **second, label: row.label}, ensure_ascii=False) + "\n"
 
 
-def read(path: Path, task: recipe.Task) -> list[Example]:
+def read(path: Path, task: recipe.Task) -> Sequence[Row]:
     """The rows of a finished file, which may be empty."""
     if path.is_file() and not path.stat().st_size:
         return []
     text, pair, label = _columns(task)
     try:
+        if task.kind == "token_classification":
+            rows = jsonl_rows(path, decode(path, "utf-8"))
+            return [Sentence(row["words"], row["labels"], row["intent"], where) for where, row in rows]
         return [
             Example(row[text], row.get(pair), row[label], where)
             for where, row in jsonl_rows(path, decode(path, "utf-8"))

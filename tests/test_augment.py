@@ -21,10 +21,11 @@ from attar.recipe_file import parse
 from attar.stages.students import _distil_inputs
 from attar.tasks import augmentation, neighbours
 from attar.tasks.augmentation import Choice
+from attar.tasks.bio import Sentence
 from attar.tasks.table import Example
 from attar.tasks.words import Vocabulary
 from conftest import LABELS, SENTENCES, save_words, tiny_config, tiny_teacher, tiny_tokenizer, word_tokenizer
-from helpers import Stop, data_set, silent, written
+from helpers import TAGGED, Stop, data_set, parallel, silent, written
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -139,6 +140,17 @@ def test_copies_are_changed_by_the_rules(one: list[str], two: list[str], plan: r
         for before, after in ((one, copy.text), (two, copy.text_pair or "")):
             for word, new in zip(before, after.split(), strict=True):
                 assert new == word or new in [augmentation.cased(other, word) for other in allowed[word]]
+
+
+@given(WORDS.filter(bool), PLANS, st.integers(0, 99))
+def test_each_word_of_a_sentence_keeps_its_slot(words: list[str], plan: recipe.Augment, seed: int) -> None:
+    row = Sentence(words, [f"B-{n}" for n in range(len(words))], "play", "here")
+    ends = np.cumsum([len(word) + 1 for word in words]) - 1
+    choices = [Choice(end - len(w), end, [f"{w}x", "y"]) for w, end in zip(words, ends.tolist(), strict=True)]
+    for copy in augmentation.copies(row, [choices], plan, (seed, 3)):
+        assert isinstance(copy, Sentence) and copy.words != words and copy._replace(words=words) == row
+        for word, new in zip(words, copy.words, strict=True):
+            assert new == word or new in [augmentation.cased(other, word) for other in (f"{word}x", "y")]
 
 
 def test_words_are_replaced_as_often_as_asked() -> None:
@@ -412,6 +424,22 @@ def test_the_road_learns_from_the_copies(home: Path, folder: Path) -> None:
     assert reused("more", augment={"copies": 2}) == [True, False, False]
 
 
+def test_slots_and_intents_are_learnt_from_copies_too(tmp_path: Path, home: Path) -> None:
+    tagged = parallel(tmp_path, "train", TAGGED)
+    values = yaml.safe_load((home / "recipe.yaml").read_text("utf-8"))
+    values["task"] = {"kind": "token_classification", "train": tagged, "dev": tagged, "max_length": 24}
+    values["distil"]["augment"] = {"copies": 3, "candidates": 4}
+    values["compress"] = [{"trim": {}, "heal": {"augment": True, "prediction": {"epochs": 1}}}]
+    run = pipeline.run(parse(values), tmp_path / "run", until=pipeline.SMALLER)
+    made = augmentation.read(tmp_path / "run" / "augmented" / augmentation.NAME, run.recipe.task)
+    assert len(made) > len(TAGGED)
+    for copy in made:
+        assert isinstance(copy, Sentence)
+        assert any((copy.labels, copy.intent) == (row.labels, row.intent) for row in run.data.train)
+    for stage in ("distil", "1-trim"):
+        assert run.results[stage]["training"][-1]["examples"] == len(TAGGED) + len(made)
+
+
 def test_a_cut_student_heals_on_the_copies_if_asked(home: Path, folder: Path) -> None:
     values = yaml.safe_load((home / "recipe.yaml").read_text("utf-8"))
     values["distil"]["augment"] = {"copies": 3, "candidates": 4, "model": str(folder)}
@@ -443,7 +471,7 @@ def test_without_it_keys_are_what_they_were(home: Path, tmp_path: Path) -> None:
     [
         (["distil.augment.model=/nowhere"], 1, "distil.augment.model: /nowhere: no such model folder; set it to"),
         (["distil.augment.vectors=/nowhere.txt"], 1, "distil.augment.vectors: /nowhere.txt: no such file"),
-        (["task.kind=token_classification"], 2, "the answers of a token classification are tied to them"),
+        (["task.kind=question_answering"], 2, "the answers of a question answering are tied to them"),
         (["distil.augment.replace=1.5"], 2, "distil.augment.replace"),
     ],
 )
