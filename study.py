@@ -192,6 +192,7 @@ def run(
             failed = Result(row=row, column=column, seed=seed, folder=spec.name, problem=error.line())
             found.results.append(failed)
         write_json(out / "study.json", found.model_dump(mode="json"))
+    write_json(out / "study.json", found.model_dump(mode="json"))  # where all was known, too
     return found
 
 

@@ -151,6 +151,9 @@ def test_a_record_made_elsewhere_is_gone_on_from(home: Path, capsys: pytest.Capt
     found = study_record.load(second)
     assert [(one.row, one.seconds == 123.0) for one in found.results] == [("trained", True), ("random", False)]
     assert not (second / "trained-words").exists() and (second / "random-words" / "run.json").is_file()
+    third = home / "third" / "moved"
+    assert main([*words[:2], "--out", str(third), "--known", str(second / "study.json"), "--quiet"]) == 0
+    assert study_record.load(third).results == found.results  # nothing was to be run
     rows = home / "rows.tsv"
     rows.write_text(rows.read_text("utf-8") + f"{LABELS[0]}\tanother row\n", "utf-8")
     assert main([*words, "--quiet"]) == 0
