@@ -91,9 +91,9 @@ def _begin(context: Context, until: str, trims: bool | None) -> None:
 
     That is a student that its teacher cannot have, and a limit that no vocabulary meets.
     """
-    from . import students
-
     if until not in OF_TEACHERS:
+        from . import students
+
         students.check(context.recipe.student, context.origin)
     if trims is not None:
         _affordable(context.recipe, context.origin, trims)
@@ -167,10 +167,10 @@ def _affordable(spec: Recipe, source: Path, trims: bool) -> None:
     Where a student `trims` its vocabulary, it is judged by the smallest that can be left of that of `source`.
     Raises `UsageError` for such a limit.
     """
-    from .teachers import checkpoint
-
     if (limit := spec.budget.max_size) is None:
         return
+    from .teachers import checkpoint
+
     with tempfile.TemporaryDirectory() as space:
         checkpoint.save_tokenizer(source, Path(space))
         taken = (tokenizer := Path(space) / "tokenizer.json").stat().st_size

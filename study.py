@@ -192,7 +192,8 @@ def run(
             failed = Result(row=row, column=column, seed=seed, folder=spec.name, problem=error.line())
             found.results.append(failed)
         write_json(out / "study.json", found.model_dump(mode="json"))
-    write_json(out / "study.json", found.model_dump(mode="json"))  # where all was known, too
+    if cells.keys() == taken.keys():  # nothing was run: what is known is the record
+        write_json(out / "study.json", found.model_dump(mode="json"))
     return found
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from . import searches
+from . import derived, searches
 from .cells import DASH, Cell, Row, Table
-from .derived import chosen, digits, latency_at, metric_of, row_of, score, setting_of, signed, smaller, speed, split_of
+from .derived import chosen, digits, latency_at, setting_of, signed, smaller, speed, split_of
 from .record import Run
 from .rendering import environment, grid, tidy
 from .study_record import Result, StudyRecord, mean
@@ -194,12 +194,12 @@ def sizes(runs: Sequence[Run], small: StudyRecord | None) -> Table:
 
 def _of_run(run: Run) -> tuple[float, list[Cell]] | None:
     """The chosen file's bytes and its line; None where there is none, or no score of it."""
-    model, split, setting = chosen(run), split_of(run), setting_of(run)
-    ours, theirs = (score(one, split, metric_of(run)) for one in (model, row_of(run, "teacher")))
-    if model is None or not model.bytes or ours is None or not theirs:
+    model, setting = chosen(run), setting_of(run)
+    share = derived.kept(run, model, split_of(run))
+    if model is None or not model.bytes or share is None:
         return None
     fast, less, at = speed(run, model, setting), smaller(run, model), latency_at(model, setting)
-    cells = [Cell(digits(model.bytes / 1e6)), Cell(run.name), Cell(f"{100 * ours / theirs:.1f}")]
+    cells = [Cell(digits(model.bytes / 1e6)), Cell(run.name), Cell(f"{share:.1f}")]
     cells += [Cell(f"{less:.1f}×" if less else DASH), Cell(f"{fast[0]:.1f}×" if fast else DASH)]
     return model.bytes, [*cells, Cell(f"{at.length} pieces" if at and at.length else DASH), Cell("1")]
 

@@ -60,6 +60,12 @@ def drop(run: Run, model: Model | None, split: str) -> float | None:
     return None if ours is None or theirs is None else (theirs - ours) * 100
 
 
+def kept(run: Run, model: Model | None, split: str) -> float | None:
+    """Percent of the teacher's primary score; None where one of both is not known, or the teacher's is 0."""
+    ours, theirs = (score(m, split, metric_of(run)) for m in (model, row_of(run, "teacher")))
+    return 100 * ours / theirs if ours is not None and theirs else None
+
+
 def chosen(run: Run) -> Model | None:
     """The artefact that the verdict is about."""
     named = [model for model in run.models if model.name == run.choice]

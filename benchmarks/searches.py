@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from . import front
 from .cells import DASH, Cell, Row, Table
-from .derived import chosen, digits, latency_at, metric_of, row_of, score, setting_of, split_of
+from .derived import chosen, digits, kept, latency_at, metric_of, score, setting_of, split_of
 from .record import Run, Search, Trial
 
 
@@ -54,11 +54,11 @@ def _trials(run: Run, shared: set[int]) -> list[Cell]:
 
 def _winner(run: Run) -> list[Cell]:
     model, split = chosen(run), split_of(run)
-    ours, theirs = (score(one, split, metric_of(run)) for one in (model, row_of(run, "teacher")))
+    ours, share = score(model, split, metric_of(run)), kept(run, model, split)
     at = latency_at(model, setting_of(run))
     return [
         Cell(digits(model.bytes / 1e6) if model and model.bytes else DASH),
         Cell(digits(at.p50_ms) if at else DASH),
         Cell(f"{100 * ours:.1f}" if ours is not None else DASH),
-        Cell(f"{100 * ours / theirs:.1f}" if ours is not None and theirs else DASH),
+        Cell(f"{share:.1f}" if share is not None else DASH),
     ]

@@ -62,9 +62,10 @@ def heal(
     train, lessons, places, remarks = task.encode(data.train, ours), None, None, []
     if file_digest(folder / "tokenizer.json") != file_digest(teacher_folder / "tokenizer.json"):
         lessons = task.encode(data.train, theirs)
-        if isinstance(train, EncodedSentences) and isinstance(lessons, EncodedSentences) and not _looks_inside(plan):
+        inside = _looks_inside(plan)
+        if isinstance(train, EncodedSentences) and isinstance(lessons, EncodedSentences) and not inside:
             places = train.counterparts(lessons)
-        elif _looks_inside(plan) or heads.HEADS[task.head].pieces:
+        elif inside or heads.HEADS[task.head].pieces:
             every = train.count
             train, lessons = in_step(train, lessons, stage)
             remarks = _left_out(every, train.count, stage)

@@ -42,9 +42,7 @@ class Pair:
     digest: str  # of the teacher's weights, configuration and tokenizer
     theirs: Encoded | None = None  # `train` as the teacher reads it, where its pieces are not the student's
     their_pad: int | None = None
-    places: Sequence[Indices] | None = (
-        None  # of each row, the teacher's piece for each of the student's; None: the same
-    )
+    places: Sequence[Indices] | None = None  # in each row, the teacher's piece for each of ours; None: the same
     kept: Path | None = None  # where others find what the teacher answers; None: nobody else asks
     heads: Heads | None = None  # None: the student has all that it had
     processes: Processes = ALONE  # that distil it together

@@ -193,7 +193,8 @@ class _Search:
             self.study.enqueue_trial(one.params, skip_if_exists=False)
 
     def _ended(self) -> str:
-        done, over = self.trials, self._over()
+        done = self.trials
+        over = _too_costly(done)
         if len(done) >= self.space.count:
             return f"all {self.space.count} students of the space were tried"
         if len(done) - over >= self.plan.trials:
@@ -204,10 +205,6 @@ class _Search:
         if self.plan.minutes and sum(one.seconds for one in done) >= 60 * self.plan.minutes:
             return f"{self.plan.minutes:g} minutes were over after {len(done)} trials, of {self.space.count} students"
         return ""
-
-    def _over(self) -> int:
-        """How many were too costly to be distilled: they take seconds, and do not count as trials."""
-        return sum(one.status == "over" for one in self.trials)
 
     def _propose(self) -> tuple[optuna.Trial, dict[str, int]]:
         """A trial of a student that was not tried."""
@@ -232,9 +229,10 @@ class _Search:
 
     def _try(self, trial: optuna.Trial, picks: dict[str, int]) -> Trial:
         """Cost, then the short distillation; what went wrong stands in the record."""
-        started, number = time.monotonic(), len(self.trials) + 1
+        started, before = time.monotonic(), self.trials
+        number = len(before) + 1
         made = Trial(number=number, changes=self.space.labels(picks), status="impossible")
-        said = f"trial {number}/{min(self.plan.trials + self._over(), self.space.count)}"
+        said = f"trial {number}/{min(self.plan.trials + _too_costly(before), self.space.count)}"
         bench = replace(
             self.bench, progress=lambda what, done, remark: self.bench.progress(f"{said} {what}", done, remark)
         )
@@ -268,6 +266,11 @@ class _Search:
     def _line(self, trial: Trial) -> str:
         """A trial in a line, with how many files no other beats so far."""
         return front.line(trial, self.trials, self.bench.metric)
+
+
+def _too_costly(trials: Sequence[Trial]) -> int:
+    """How many were not distilled for their cost: they take seconds, and do not count as trials."""
+    return sum(one.status == "over" for one in trials)
 
 
 def _whole_lines(journal: Path) -> None:

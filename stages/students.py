@@ -136,6 +136,7 @@ def of_step(number: int, spec: Recipe) -> Stage:
 
     def inputs(context: Context) -> Any:  # noqa: ARG001 - a stage's interface
         corpus = {"corpus": corpora.of(step.trim.corpus).digest()} if step.trim and step.trim.corpus else {}
+        # what was made before words were compared, of the rows in step alone, is another student
         words = {"compared": "by word"} if step.heal and spec.task.kind == "token_classification" else {}
         return {"step": stated(step), "seed": spec.student_seed, **corpus, **words, **_grid(step, spec)}
 

@@ -28,7 +28,6 @@ from .table import Example, decode, jsonl_rows
 
 NAME = "train.jsonl"
 ROW = "training_row"
-SLOTS = ("words", "labels", "intent")  # of a sentence with slots
 
 Row = Example | Sentence
 
@@ -52,12 +51,12 @@ def copies(row: Row, choices: Sequence[Sequence[Choice]], plan: recipe.Augment, 
     """At most `plan.copies` changed copies of a row; `choices` are those of its text, and of its second text if any."""
     generator = np.random.default_rng(seed)
     sides = [_changed(text, own, plan, generator) for text, own in zip(texts(row), choices, strict=True)]
-    seen, found = [texts(row)], list[Row]()
+    seen, found = {tuple(texts(row))}, list[Row]()
     for number in range(plan.copies):
         side = number % len(sides)
         copy = _with(row, side, sides[side][number])
-        if (key := texts(copy)) not in seen:
-            seen.append(key)
+        if (key := tuple(texts(copy))) not in seen:
+            seen.add(key)
             found.append(copy)
     return found
 
@@ -100,8 +99,8 @@ def cased(candidate: str, word: str) -> str:
 def line(row: Row, number: int, task: recipe.Task) -> str:
     """A copy of training row `number` as a line of the file."""
     if isinstance(row, Sentence):
-        values = {name: getattr(row, name) for name in SLOTS}
-        return json.dumps({ROW: number, **values}, ensure_ascii=False) + "\n"
+        values = {ROW: number, "words": row.words, "labels": row.labels, "intent": row.intent}
+        return json.dumps(values, ensure_ascii=False) + "\n"
     text, pair, label = _columns(task)
     second = {} if row.text_pair is None else {pair: row.text_pair}
     return json.dumps({ROW: number, text: row.text, **second, label: row.label}, ensure_ascii=False) + "\n"
@@ -111,15 +110,12 @@ def read(path: Path, task: recipe.Task) -> Sequence[Row]:
     """The rows of a finished file, which may be empty."""
     if path.is_file() and not path.stat().st_size:
         return []
-    text, pair, label = _columns(task)
+    rows = jsonl_rows(path, decode(path, "utf-8"))
     try:
         if task.kind == "token_classification":
-            rows = jsonl_rows(path, decode(path, "utf-8"))
             return [Sentence(row["words"], row["labels"], row["intent"], where) for where, row in rows]
-        return [
-            Example(row[text], row.get(pair), row[label], where)
-            for where, row in jsonl_rows(path, decode(path, "utf-8"))
-        ]
+        text, pair, label = _columns(task)
+        return [Example(row[text], row.get(pair), row[label], where) for where, row in rows]
     except KeyError as error:
         raise AttarError(f"a row lacks {error}", where=str(path), fix="delete the folder and repeat") from None
 
