@@ -2,12 +2,14 @@
 
 - A grid is a search too: of a space so small that all of it is tried.
 - The shared front is that of all their trials: what no trial of any of them beats in bytes, milliseconds and score.
+- They are compared at the same cost too: by what each had found when the shortest of them ended.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 
 from . import front
 from .cells import DASH, Cell, Row, Table
@@ -27,17 +29,43 @@ def rivals(runs: Sequence[Run]) -> list[list[Run]]:
 def table(runs: Sequence[Run]) -> Table:
     """A row for each of the rivals."""
     metric = metric_of(runs[0])
-    tried = [trial for run in runs for trial in _search(run).trials]
-    shared = {id(trial) for trial in front.front(tried, metric)}
+    whole = [_search(run).trials for run in runs]
+    even = min(_ends(trials)[-1] for trials in whole)
+    early = [_within(trials, even) for trials in whole]
+    in_all, in_early = _shared(whole, metric), _shared(early, metric)
+    started = f"its first {digits(even / 60)} minutes"
     columns = [("", "run", ""), ("students", "tried", ""), ("students", "distilled", ""), ("", "trials", "minutes")]
-    columns += [("", "on the shared front", f"of {len(shared)}"), ("its best, in full", "file", "MB")]
+    columns += [
+        ("", "on the shared front", f"of {len(in_all)}"),
+        (started, "on the shared front", f"of {len(in_early)}"),
+    ]
+    columns += [(started, f"best {metric}", "dev, in short"), ("its best, in full", "file", "MB")]
     columns += [("its best, in full", "p50", "ms"), ("its best, in full", metric, split_of(runs[0])), ("", "kept", "%")]
-    rows = [Row([*_trials(run, shared), *_winner(run)]) for run in runs]
+    rows = [
+        Row([*_trials(run, in_all), *_early(trials, in_early, metric), *_winner(run)])
+        for run, trials in zip(runs, early, strict=True)
+    ]
     caption = (
         "Milliseconds are on one thread at the longest length. On the shared front is what no trial of these runs "
-        "beats in bytes, milliseconds and score at once; the best is trained in full."
+        "beats in bytes, milliseconds and score at once; the best is trained in full. Its first minutes are the time "
+        "that the shortest of these runs took: what each had found at the same cost."
     )
     return Table("searches", "", caption, columns, rows)
+
+
+def _ends(trials: Sequence[Trial]) -> list[float]:
+    """Seconds after which each had ended, in the order in which they were made; 0 comes first."""
+    return list(accumulate((one.seconds for one in trials), initial=0.0))
+
+
+def _within(trials: Sequence[Trial], seconds: float) -> list[Trial]:
+    """Those that had ended after so long."""
+    return [one for one, end in zip(trials, _ends(trials)[1:], strict=True) if end <= seconds]
+
+
+def _shared(runs: Sequence[Sequence[Trial]], metric: str) -> set[int]:
+    """The front of all, by identity: trials of several runs have the same numbers."""
+    return {id(one) for one in front.front([one for trials in runs for one in trials], metric)}
 
 
 def _search(run: Run) -> Search:
@@ -48,8 +76,16 @@ def _search(run: Run) -> Search:
 def _trials(run: Run, shared: set[int]) -> list[Cell]:
     trials: list[Trial] = _search(run).trials
     distilled = sum(one.status in ("trained", "stopped") for one in trials)
-    cells = [run.name, str(len(trials)), str(distilled), digits(sum(one.seconds for one in trials) / 60)]
+    cells = [run.name, str(len(trials)), str(distilled), digits(_ends(trials)[-1] / 60)]
     return [Cell(text) for text in [*cells, str(sum(id(one) in shared for one in trials))]]
+
+
+def _early(trials: Sequence[Trial], shared: set[int], metric: str) -> list[Cell]:
+    scores = [-found[-1] for one in trials if (found := front.costs(one, metric))]
+    return [
+        Cell(str(sum(id(one) in shared for one in trials))),
+        Cell(f"{100 * max(scores):.1f}" if scores else DASH),
+    ]
 
 
 def _winner(run: Run) -> list[Cell]:

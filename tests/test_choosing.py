@@ -137,5 +137,18 @@ def test_searches_of_one_task_under_one_budget_stand_side_by_side() -> None:
     assert ("", "on the shared front", "of 3") in made.columns  # 1.5 MB at 0.6 is beaten by the other's 1 MB at 0.7
     shown = [[cell.text for cell in row.cells] for row in made.rows]
     assert shown[0][:5] == ["by-search", "3", "2", "1.50", "2"] and shown[1][:5] == ["by-hand", "2", "2", "1.00", "1"]
-    assert shown[0][5] == "8.89" and shown[0][7] == "90.5"  # the chosen file of the sample, as it was trained in full
+    assert shown[0][7] == "8.89" and shown[0][9] == "90.5"  # the chosen file of the sample, as it was trained in full
+    assert ("its first 1.00 minutes", "on the shared front", "of 3") in made.columns
+    assert shown[0][5:7] == ["2", "80.0"] and shown[1][5:7] == ["1", "75.0"]
     assert "By a search or by hand" in choosing.page(pair, []) and "by hand" not in choosing.page([ours], [])
+
+
+def test_searches_are_compared_at_the_cost_of_the_shortest() -> None:
+    """What is found after the shortest run's time counts in all, and not at the same cost; a sum equal to it counts."""
+    long = searched("long", [trial(1, 2_000_000, 0.6), trial(2, 1_000_000, 0.7), trial(3, 900_000, 0.9)])
+    short = searched("short", [trial(1, 1_500_000, 0.65), trial(2, 1_400_000, 0.75)])
+    made = searches.table([long, short])
+    assert ("", "on the shared front", "of 1") in made.columns
+    assert ("its first 1.00 minutes", "on the shared front", "of 2") in made.columns
+    shown = [[cell.text for cell in row.cells] for row in made.rows]
+    assert [row[4:7] for row in shown] == [["1", "1", "70.0"], ["0", "1", "75.0"]]
