@@ -32,13 +32,14 @@ MEANING = {
     "avx512": "wide vector arithmetic",
     "vnni": "int8 dot products: int8 models are faster than fp32",
     "amx": "int8 matrix tiles",
+    "bf16": "bfloat16 products: `precision: auto` trains in them",
     "neon": "vector arithmetic",
     "dotprod": "int8 dot products: int8 models are faster than fp32",
     "i8mm": "int8 matrix products",
     "fp16": "half precision arithmetic",
 }
 ON_ARM = ("neon", "dotprod", "i8mm", "fp16")
-ON_X86 = ("avx2", "avx512", "vnni", "amx")
+ON_X86 = ("avx2", "avx512", "vnni", "amx", "bf16")
 
 
 @dataclass(frozen=True)

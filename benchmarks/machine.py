@@ -1,7 +1,8 @@
 """The machine that figures were measured on, without anything that names its owner.
 
 - Versions and requirements come from the packages' metadata: describing a machine imports no runtime.
-- Only the processor features that decide how fast int8 and fp32 run are kept, under one name on x86 and ARM.
+- Only the processor features that decide how fast int8 and fp32 run, and whether `precision: auto` trains in bfloat16,
+  are kept, under one name on x86 and ARM.
 - No host name, no user name, no path: the description goes into `run.json` and the report.
 """
 
@@ -25,6 +26,7 @@ FEATURES = {
     "avx512": {"avx512f"},
     "vnni": {"avx512_vnni", "avx_vnni"},
     "amx": {"amx_int8"},
+    "bf16": {"avx512_bf16", "amx_bf16"},
     "neon": {"asimd", "neon"},
     "dotprod": {"asimddp"},
     "i8mm": {"i8mm"},
@@ -59,6 +61,12 @@ def processor() -> str:
     if part and maker:
         return f"{platform.machine()} implementer {maker.group(1)} part {part.group(1)}"
     return platform.processor() or platform.machine()
+
+
+def said(words: Mapping[str, Any]) -> str:
+    """A described machine's processor with its features, which tell apart what clouds give one name."""
+    has = " ".join(words.get("features") or ())
+    return f"{words.get('processor') or ''} ({has})" if has else str(words.get("processor") or "")
 
 
 def features() -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ..files import read_document
+from . import machine
 from .derived import metric_of, row_of, split_of
 from .record import Model, Run, Training
 
@@ -36,7 +37,7 @@ class Result(BaseModel):
     seconds: float = 0.0  # all stages, when they were made
     recipe: str = ""  # digest of the resolved recipe
     data: dict[str, Any] = {}  # digest of each split's rows
-    processor: str = ""  # on which it was made: the cells of a study may come from several machines
+    processor: str = ""  # on which it was made, with its features: a study's cells may come from several machines
     problem: str = ""  # why there is no result
 
     @property
@@ -129,7 +130,7 @@ def result(row: str, column: str, folder: str, run: Run, seed: int | None = None
         seconds=sum(stage.seconds for stage in run.stages),
         recipe=run.provenance.get("recipe", ""),
         data=run.provenance.get("data", {}),
-        processor=str(run.machine.get("processor", "")),
+        processor=machine.said(run.machine),
     )
 
 

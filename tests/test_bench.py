@@ -350,6 +350,11 @@ def test_the_machine_is_described_without_its_owner() -> None:
     assert getpass.getuser() not in words.split()
 
 
+def test_a_processor_is_told_from_another_of_its_name_by_its_features() -> None:
+    assert machine.said({"processor": "AMD EPYC", "features": ["avx2", "bf16"]}) == "AMD EPYC (avx2 bf16)"
+    assert machine.said({"processor": "AMD EPYC"}) == "AMD EPYC" and machine.said({}) == ""
+
+
 def test_weights_that_no_cache_holds_are_read_from_memory(onnx_file: Path) -> None:
     peak = floor.Floor(fp32={1: 1e9, 2: 2e9}, int8={1: 4e9}, bandwidth=1e9, bandwidths={1: 1e9, 2: 1.5e9}, cache=10**6)
     assert peak.least_ms(10**6, "fp32", 1, weights=10**6) == pytest.approx(1.0)  # the cache holds them
