@@ -1,7 +1,7 @@
 """Which artefact is chosen, which limits it meets, and what would meet those that it misses.
 
 - The choice is the smallest file among the student's artefacts that passed and meet every limit; where none meets them,
-  the one that misses the fewest, then the smallest. A run always ends with a choice if anything passed.
+  the one that misses least, by `excess`. A run always ends with a choice if anything passed.
 - An artefact that cuts texts is never chosen: it is judged on the short rows alone. Of two that differ only in the
   processors they are made for, the one that is right on all of them stands for both.
 - Latency is judged at the smallest number of threads and the longest length that were measured, a static artefact's at
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,27 @@ def choose(budget: Budget, table: Sequence[Model], metric: str, max_length: int)
     everywhere = {form(model) for model in passed if model.processor != "dot-product"}
     passed = [model for model in passed if model.processor != "dot-product" or form(model) not in everywhere]
 
-    def rank(model: Model) -> tuple[int, int]:
-        missed = sum(not limit.met for limit in limits(budget, model, table, metric))
-        return missed, model.bytes or 0
+    def rank(model: Model) -> tuple[float, int]:
+        return excess(budget, model, table, metric), model.bytes or 0
 
     return min(passed, key=rank, default=None)
+
+
+def excess(budget: Budget, model: Model, table: Sequence[Model], metric: str) -> float:
+    """By which factor the worst limit is missed: 0 where all are met, infinite where one was not measured.
+
+    A cost's factor is its value over the limit; a drop's is the errors over those that the limit allows, so that points
+    and bytes can be weighed against each other: 11 % of errors for 10 % are as bad as 11 MB for 10.
+    """
+    teacher = table[0].scores["dev"][metric]
+    missed = [one for one in limits(budget, model, table, metric) if not one.met]
+    return max((_factor(one, 100 * (1 - teacher) if one.name == "max_drop" else 0.0) for one in missed), default=0.0)
+
+
+def _factor(limit: Limit, base: float) -> float:
+    """What a limit is missed by; `base` is what both its value and itself are counted from."""
+    allowed = base + limit.limit
+    return math.inf if limit.value is None or allowed <= 0 else (base + limit.value) / allowed
 
 
 def advice(found: Run) -> list[str]:

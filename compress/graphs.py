@@ -1,7 +1,7 @@
 """What every quantizer of ONNX files reads of a graph: its matrices, and whether it is quantized already.
 
-- A matrix that several layers share is written once, also where the exporter wrote small ones for each (`_once`); that
-  no Transpose stands before one, where no quantizer would find it, `export.single_copies` has seen to.
+- A matrix that several layers share stands there once, and no Transpose before it, where no quantizer would find it:
+  `export.single_copies` has seen to both.
 """
 
 from __future__ import annotations
@@ -46,24 +46,7 @@ def load(path: Path) -> Any:
     if found:
         what = f"the model is quantized already: {found[0]}"
         raise AttarError(what, where=str(path), fix="quantize the float32 file that it was made from")
-    _once(model.graph)
     return model
-
-
-def _once(graph: Any) -> None:
-    """Write matrices that are the same once."""
-    from onnx import numpy_helper
-
-    first: dict[tuple[Any, ...], str] = {}
-    renamed: dict[str, str] = {}
-    for tensor in [one for one in graph.initializer if one.data_type == FLOAT32 and len(one.dims) == 2]:
-        kept = first.setdefault((tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes()), tensor.name)
-        if kept != tensor.name:
-            renamed[tensor.name] = kept
-            graph.initializer.remove(tensor)
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = renamed.get(name, name)
 
 
 def parted(model: Any) -> Any:

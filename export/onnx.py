@@ -63,6 +63,7 @@ def write(
             _strip(program.model)
             proto = program.model_proto
             single_copies.fold_transposes(proto)
+            single_copies.write_once(proto)
             _keep_residuals(proto.graph)
             data = _serialize(proto)
     except Exception as error:

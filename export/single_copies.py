@@ -2,7 +2,7 @@
 
 - ONNX: a matrix that one layer reads is exported transposed, one that several layers read is exported as it is, with a
   Transpose before its readers. Quantizers know initializers alone, so such a matrix stayed float32 in the int8 file.
-  `fold_transposes` transposes it once, in place.
+  `fold_transposes` transposes it once, in place. A small one is written for each of its readers: `write_once`.
 - LiteRT: the converter multiplies the scale of a layer norm into the matrix behind it. Where a matrix stands behind
   several norms, each pair became a matrix of its own. `keep_norms_apart` puts a minimum with the largest number between
   them, which changes nothing and which the converter does not look through.
@@ -46,6 +46,25 @@ def fold_transposes(model: Any) -> None:
         folded += found
     for node in folded:
         graph.node.remove(node)
+    _rename(graph, renamed)
+
+
+def write_once(model: Any) -> None:
+    """In an ONNX model, let float32 matrices that are the same be one initializer."""
+    from onnx import TensorProto, numpy_helper
+
+    graph = model.graph
+    first: dict[tuple[Any, ...], str] = {}
+    renamed: dict[str, str] = {}
+    for tensor in [one for one in graph.initializer if one.data_type == TensorProto.FLOAT and len(one.dims) == 2]:
+        kept = first.setdefault((tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes()), tensor.name)
+        if kept != tensor.name:
+            renamed[tensor.name] = kept
+            graph.initializer.remove(tensor)
+    _rename(graph, renamed)
+
+
+def _rename(graph: Any, renamed: dict[str, str]) -> None:
     for node in graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = renamed.get(name, name)

@@ -18,12 +18,10 @@ from pathlib import Path
 from ..benchmarks import graphs
 from ..errors import AttarError
 
-FLOAT32 = 32  # bits
 TOLERANCE = 0.05  # of the file: biases and layer norms stay float32 in an int8 file
 # Operators, names, and the scales of narrow layers grow with the layers, not with the weights.
 GRAPH_BYTES = 256 * 1024
 MATRICES = 0.01  # of the matrices: shapes and masks, which are none
-FOLDED = 8192  # elements up to which PyTorch writes a matrix in float32 for each layer that shares it
 # Measured on files of all formats and precisions: 70 to 200 bytes for each operator, 500 to 800 in `.ort`.
 NODE_BYTES, HEADER_BYTES = 1000, 16 * 1024
 CHANNEL_BYTES = 24  # `.tflite` keeps scales and zero points, of a matrix's rows and of its bias, beside the weights
@@ -75,7 +73,7 @@ def check(file: Path, parameters: int, width_bits: float) -> tuple[bool, str]:
     small_enough, figures = total(size, parameters, width_bits)
     if not small_enough:
         return False, figures
-    matrices = [one for one in graph.constants if _is_matrix(one, FOLDED if width_bits == FLOAT32 else 0)]
+    matrices = [one for one in graph.constants if _is_matrix(one)]
     held, limit = sum(one.bytes for one in matrices), int(parameters * width_bits / 8 * (1 + MATRICES))
     if held > limit:
         return False, f"{figures}; its matrices take {held:,}, more than {limit:,}: some are stored twice or wider"
@@ -87,12 +85,12 @@ def check(file: Path, parameters: int, width_bits: float) -> tuple[bool, str]:
     return True, figures
 
 
-def _is_matrix(constant: graphs.Constant, small: int) -> bool:
-    """Whether it is weights of the file's precision, and more than are small; neither a vector nor added to a batch.
+def _is_matrix(constant: graphs.Constant) -> bool:
+    """Whether it is weights of the file's precision; neither a vector nor added to a batch.
 
     Static files hold the position embeddings of their length so, (1, length, hidden), which quantizers leave alone.
     """
-    return len(constant.shape) > 1 and constant.shape[0] > 1 and constant.elements > small
+    return len(constant.shape) > 1 and constant.shape[0] > 1
 
 
 def mean_bits(fp32: Path, dense: float, table: float) -> float:

@@ -82,7 +82,7 @@ class Judge:
 
     def excess(self, file: Model) -> float:
         """By which factor the worst limit of cost is missed, 0 where all are met; unmeasured is as bad as can be."""
-        return max((_factor(one) for one in self.missed(file)), default=0.0)
+        return judging.excess(self.cost_limits, file, [self.teacher, file], self.metric)
 
     def ranked(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials whose students can be trained in full, the best first."""
@@ -97,10 +97,6 @@ class Judge:
             return 0.0, -min(self.excess(one) for one in trial.models)
 
         return sorted(able, key=rank, reverse=True)
-
-
-def _factor(limit: Limit) -> float:
-    return float("inf") if limit.value is None else limit.value / limit.limit
 
 
 def advice(missed: Sequence[Limit], judge: Judge, trials: Sequence[Trial]) -> list[str]:

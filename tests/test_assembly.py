@@ -81,6 +81,22 @@ def test_the_choice_is_the_smallest_of_those_that_meet_most(found: list[tuple[in
         assert (choice.scores["dev"]["accuracy"] < 0.9, choice.bytes) == min(able)
 
 
+def test_where_nothing_fits_the_choice_misses_least() -> None:
+    """Costs by their factor, a drop by the errors that it allows: one missed far is worse than three nearly met."""
+    cost = {name: Cost(latencies=latencies(at64=ms)) for name, ms in (("wide", 12.8), ("narrow", 4.0))}
+    wide = artefact("wide.tflite", 689, length=LONG, score=0.945, cost=cost["wide"])
+    narrow = artefact("narrow.onnx", 175, score=0.935, cost=cost["narrow"])
+    table = [TEACHER, wide, narrow]
+    budget = Budget(max_size=150, max_latency=2.8, max_drop=0.6)  # wide misses two of these, narrow all three
+    assert judging.choose(budget, table, "accuracy", LONG) == narrow
+    assert judging.excess(budget, wide, table, "accuracy") == pytest.approx(689 / 150)
+    assert judging.choose(Budget(max_drop=0.1), table, "accuracy", LONG) == wide  # the nearer, not the smaller
+    assert judging.excess(Budget(max_drop=0.1), narrow, table, "accuracy") == pytest.approx(6.5 / 5.1)
+    assert judging.excess(Budget(max_drop=2), narrow, table, "accuracy") == 0.0
+    unscored = artefact("unscored.onnx", 1).model_copy(update={"scores": {}})
+    assert judging.choose(Budget(max_drop=0.1), [*table, unscored], "accuracy", LONG) == wide
+
+
 def test_a_model_that_failed_at_the_judged_length_misses_the_limit() -> None:
     quick = artefact("a.onnx", 100, cost=Cost(latencies=latencies(at16=1.0)))
     slow = artefact("b.onnx", 200, cost=Cost(latencies=latencies(at16=2.0, at64=9.0)))

@@ -91,6 +91,19 @@ def test_its_answers_are_the_students(name: str, made: Made) -> None:
     assert found.passed, found.reason
 
 
+def test_small_shared_matrices_stand_there_once_too(tmp_path: Path) -> None:
+    """The exporter writes a constant of a few thousand elements for each of its readers."""
+    narrow = small(noise=0.05, hidden_size=64, intermediate_size=128, num_hidden_layers=12, vocab_size=200)
+    shared = sharing.share(narrow, recipe.Share(start="first"), Evidence())
+    onnx.export_fp32(saved(shared, tmp_path / "model"), tmp_path / "fp32.onnx")
+    ort_format.convert(tmp_path / "fp32.onnx", tmp_path / "fp32.ort")
+    count = checkpoint.unique_parameters(shared)
+    for name in ("fp32.onnx", "fp32.ort"):
+        ok, detail = sizes.check(tmp_path / name, count, 32)
+        assert ok, detail
+        assert not sizes.check(tmp_path / name, count - 64**2, 32)[0]  # the check sees a matrix of 64 x 64
+
+
 def test_int8_leaves_no_shared_matrix_wide(made: Made) -> None:
     import onnx as library
 
