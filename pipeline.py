@@ -89,12 +89,16 @@ def run(
 def _begin(context: Context, until: str, trims: bool | None) -> None:
     """What no teacher can make good is a slip: tell it before the teacher is trained.
 
-    That is a student that its teacher cannot have, and a limit that no vocabulary meets.
+    That is a student that its teacher cannot have, a step of `compress` that this student cannot have, and a limit that
+    no vocabulary meets.
     """
     if until not in OF_TEACHERS:
         from . import students
+        from .compress import rehearsal
 
         students.check(context.recipe.student, context.origin)
+        if trims is not None:
+            rehearsal.rehearse(context.recipe, context.origin, context.task.head)
     if trims is not None:
         _affordable(context.recipe, context.origin, trims)
 
@@ -173,30 +177,29 @@ def _affordable(spec: Recipe, source: Path, trims: bool) -> None:
 
     with tempfile.TemporaryDirectory() as space:
         checkpoint.save_tokenizer(source, Path(space))
-        taken = (tokenizer := Path(space) / "tokenizer.json").stat().st_size
-        if limit >= taken:
-            return
-        what, fix = "the tokenizer alone takes", "allow more, or add a step `trim` to `compress`"
-        if trims:
-            what, fix = "the smallest tokenizer that `trim` can leave takes", "allow more: no student is so small"
-            taken = _least(tokenizer)
+        taken = (Path(space) / "tokenizer.json").stat().st_size
+    if limit >= taken:
+        return
+    what, fix = "the tokenizer alone takes", "allow more, or add a step `trim` to `compress`"
+    if trims:
+        what, fix = "the smallest tokenizer that `trim` can leave takes", "allow more: no student is so small"
+        taken = _least(source)
     if limit < taken:
         where = "budget.max_size"
         raise UsageError(f"the limit is {limit / 1e6:.3g} MB, and {what} {taken / 1e6:.3g} MB", where=where, fix=fix)
 
 
-def _least(tokenizer: Path) -> int:
+def _least(source: Path) -> int:
     """Bytes of the tokenizer with the pieces that every trimming keeps; 0 where it cannot be trimmed."""
-    from .compress import trimming
-    from .tasks.encoding import Features
+    from .compress import rehearsal, trimming
 
-    nothing = Features(input_ids=[0], token_type_ids=[0])
-    least = tokenizer.parent / "least"
     try:
-        trimming.save(trimming.choose(recipe.Trim(coverage=1e-9), tokenizer, [nothing], 1), tokenizer.parent, least)
+        trimmed = rehearsal.least(source)
     except AttarError:
         return 0  # the step itself says what is wrong
-    return (least / tokenizer.name).stat().st_size
+    with tempfile.TemporaryDirectory() as space:
+        trimming.save(trimmed, source, Path(space))
+        return (Path(space) / "tokenizer.json").stat().st_size
 
 
 def _settle(spec: Recipe) -> None:

@@ -56,7 +56,7 @@ class Cut(NamedTuple):
 def goals(model: PreTrainedModel, spec: recipe.Prune) -> list[Goal]:
     """The sizes after each step, each cutting as much as the others; the last ones are those of the ratios.
 
-    Raises `UsageError` for a ratio that leaves nothing.
+    Raises `UsageError` for a ratio that leaves nothing, or that takes nothing away.
     """
     shape, own = compact.shape(model), blocks(model)
     heads = [block.heads for block in owners(own, READERS["heads"])]
@@ -74,7 +74,19 @@ def goals(model: PreTrainedModel, spec: recipe.Prune) -> list[Goal]:
                 _counts(neurons, spec.ffn * part, spec.scope, among if len(neurons) == shape.depth else 1.0),
             )
         )
+    _cuts(found[-1], spec, shape, heads, neurons)
     return found
+
+
+def _cuts(goal: Goal, spec: recipe.Prune, shape: compact.Shape, heads: list[int], neurons: list[int]) -> None:
+    """Raise `UsageError` for a ratio so small that all there is would stay."""
+    counts = {"layers": (shape.depth,), "hidden": (shape.hidden,), "heads": tuple(heads), "ffn": tuple(neurons)}
+    left = {"layers": (goal.layers,), "hidden": (goal.hidden,), "heads": goal.heads, "ffn": goal.neurons}
+    for name, own in counts.items():
+        if getattr(spec, name) and left[name] in (own, sum(own)):
+            number = f"{max(own)} in each layer" if isinstance(left[name], tuple) and own[1:] else f"{sum(own)}"
+            what = f"{getattr(spec, name)} of {number} cuts nothing"
+            raise UsageError(what, where=f"prune.{name}", fix="cut more, or leave it out")
 
 
 def _left(count: int, ratio: float, name: str) -> int:

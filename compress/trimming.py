@@ -7,6 +7,7 @@
   printable ASCII, so that no word of these languages becomes unknown.
 - What that costs is counted on the dev rows: how many pieces are still read as before, how many texts change, how many
   pieces are unknown now and were not before.
+- A corpus that knows few of the training rows' pieces is likely in another language than they are, and is told.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ from .fewer_pieces import Document
 PLACE = "compress.trim"
 MARKS = ("##", "▁", "Ġ", "</w>")  # what tokenizers put before or behind a piece beside its characters
 BATCH = 1000  # passages that are encoded at a time
-FOREIGN = 0.95  # less of the dev rows than that, and the corpus was not about them
+POOR = 0.95  # of the dev rows' pieces that are kept: with less, other texts were counted than these
+FOREIGN = 0.5  # of the training rows' pieces that a corpus knows: with less, it is in another language
+JUDGED = 10_000  # pieces, in a corpus of fewer many words do not occur by chance
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,22 @@ class Trimmed:
 
     document: Document
     kept: list[int]
+    names: list[str]  # of all the old pieces, by their number
+    known: float | None = None  # share of the training rows' pieces that the corpus has; None where it cannot be judged
 
 
 def choose(plan: recipe.Trim, tokenizer_json: Path, rows: Iterable[Features], max_length: int) -> Trimmed:
     """The pieces that the training `rows` and the plan's corpus need."""
     document = read_json(tokenizer_json)
-    names = fewer_pieces.pieces(document)
-    counts = Counter(piece for row in rows for piece in row.input_ids)
+    names, needed = fewer_pieces.pieces(document), fewer_pieces.needed(document)
+    counts, known = Counter(piece for row in rows for piece in row.input_ids), None
     if plan.corpus:
-        counts.update(_in_corpus(plan.corpus, Encoder(tokenizer_json, max_length)))
+        elsewhere = _in_corpus(plan.corpus, Encoder(tokenizer_json, max_length))
+        known = _known(counts, elsewhere, needed)
+        counts.update(elsewhere)
     if not counts:
         raise AttarError("there is no text to count pieces in", where=PLACE)
-    always = fewer_pieces.needed(document) | _characters(names, counts)
+    always = needed | _characters(names, counts)
     frequent = _covering(plan.coverage, counts)
     frequent += sorted(set(_leading(names, plan.leading or 0)).difference(frequent))
 
@@ -75,7 +82,15 @@ def choose(plan: recipe.Trim, tokenizer_json: Path, rows: Iterable[Features], ma
                 fix="ask for more, or count pieces in fewer texts",
             )
         number = bisect_right(range(number + 1), plan.pieces, key=lambda most: len(kept(most))) - 1
-    return Trimmed(*fewer_pieces.rewrite(document, kept(number)))
+    return Trimmed(*fewer_pieces.rewrite(document, kept(number)), names, known)
+
+
+def _known(rows: Counter[int], elsewhere: Counter[int], special: set[int]) -> float | None:
+    """Which share of the rows' pieces, special ones aside, occurs in other texts; None where those are too short."""
+    own = Counter({piece: count for piece, count in rows.items() if piece not in special})
+    if not own or elsewhere.total() < JUDGED:
+        return None
+    return sum(count for piece, count in own.items() if piece in elsewhere) / own.total()
 
 
 def _in_corpus(spec: recipe.Corpus, encoder: Encoder) -> Counter[int]:
@@ -174,7 +189,10 @@ def _rows(table: nn.Embedding, rows: torch.Tensor, padding: int | None) -> nn.Em
 
 
 def report(trimmed: Trimmed, before: Encoded, after: Encoded, unknown: int | None) -> dict[str, Any]:
-    """What the trimming costs on rows that were encoded before and after it; `unknown` is the old number of [UNK]."""
+    """What the trimming costs on rows that were encoded before and after it; `unknown` is the old number of [UNK].
+
+    `missing` are the ten pieces that these rows miss most often.
+    """
     kept = set(trimmed.kept)
     names = {old: number for number, old in enumerate(trimmed.kept)}
     counts = Counter(piece for row in before.features for piece in row.input_ids)
@@ -192,13 +210,25 @@ def report(trimmed: Trimmed, before: Encoded, after: Encoded, unknown: int | Non
         "unknown_before": counts[unknown] if unknown is not None else 0,
         "unknown_after": _count(after.features, names.get(unknown)) if unknown is not None else 0,
         "pieces_per_text": [_mean(before.features), _mean(after.features)],
-        "missing": [piece for piece, _ in missing.most_common(10)],
+        "missing": [trimmed.names[piece] for piece, _ in missing.most_common(10)],
+        "corpus_knows": trimmed.known,
     }
 
 
 def remarks(found: dict[str, Any]) -> Iterator[str]:
     """What a user should know of a report."""
-    if found["coverage"] < FOREIGN:
+    if found["changed_rows"]:
+        before, after = found["pieces_per_text"]
+        yield (
+            f"trim: {found['changed_rows']:,} of {found['rows']:,} dev rows are read in smaller pieces, {after:.1f} a "
+            f"text where it was {before:.1f}; the most frequent that are gone: {', '.join(found['missing'])}"
+        )
+    if found["corpus_knows"] is not None and found["corpus_knows"] < FOREIGN:
+        yield (
+            f"trim: the corpus has only {100 * found['corpus_knows']:.1f} % of the training rows' pieces, as if it "
+            f"were in another language; its pieces take bytes ({PLACE}.corpus)"
+        )
+    if found["coverage"] < POOR:
         yield (
             f"trim: only {100 * found['coverage']:.1f} % of the pieces in the dev rows are kept; count them in texts "
             f"like them ({PLACE}.corpus), or raise {PLACE}.coverage"

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..tasks.encoding import Arrays
 from ..teachers import checkpoint, layout
 from . import distilbert, distilgpt, tinybert
-from .heads import Purpose
+from .heads import Purpose, create
 
 REGISTRY: dict[str, Any] = {"distilbert": distilbert, "tinybert": tinybert, "distilgpt": distilgpt}
 OF_DECODERS = ("distilgpt",)
@@ -27,6 +27,18 @@ def check(spec: recipe.Student, source: Path) -> None:
     """
     with torch.device("meta"):
         _module(teacher := checkpoint.shapes(source), spec).configure(teacher, spec)
+
+
+def untrained(spec: recipe.Student, source: Path, head: Purpose) -> PreTrainedModel:
+    """A student of its shape with random weights, of the teacher in `source`, whose weights are not read.
+
+    Of the vocabulary only a few pieces are there, one more than the student is wide. Raises what `check` raises.
+    """
+    with torch.device("meta"):
+        config = _module(teacher := checkpoint.shapes(source), spec).configure(teacher, spec)
+    few = 1 + max(config.hidden_size, config.pad_token_id or 0)
+    config.vocab_size = min(config.vocab_size, few)
+    return create(head, config)
 
 
 def build(

@@ -220,3 +220,34 @@ def test_a_limit_under_the_tokenizers_own_bytes_is_a_slip(home: Path) -> None:
     with pytest.raises(UsageError, match=r"budget\.max_size: the limit is 0\.0001 MB, and the tokenizer alone takes"):
         pipeline.run(spec(home, budget={"max_size": "100B"}), home / "runs" / "slip")
     assert not (home / "runs" / "slip" / "teacher").exists()
+
+
+SLIPS = {
+    "rank": ([{"factorize": {"rank": 400}}], "factorize.rank"),
+    "factorized twice": ([{"factorize": {"rank": 8}}, {"factorize": {"rank": 4}}], "factorized already"),
+    "groups": ([{"share": {"groups": 2}}], "share.groups"),
+    "shared twice": ([{"share": {}}, {"share": {}}], "shared already"),
+    "layers that are gone": ([{"prune": {"layers": 0.5}}, {"share": {"groups": 2}}], "share.groups"),
+    "nothing left": ([{"prune": {"hidden": 0.99}}], "prune.hidden"),
+    "nothing cut": ([TRIM, {"prune": {"ffn": 0.001}}], "prune.ffn"),
+    "few pieces": ([{"trim": {"pieces": 5}}], "trim.pieces"),
+    "no texts": ([{"trim": {"corpus": {"paths": ["nowhere.txt"]}}}], "no such file"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_step_that_cannot_be_is_told_before_anything_is_trained(home: Path, tmp_path: Path, slip: str) -> None:
+    steps, words = SLIPS[slip]
+    wrong = spec(home, *steps, student={"kind": "tinybert", "layers": 2})
+    with pytest.raises(UsageError, match=words):
+        pipeline.run(wrong, tmp_path / "run")
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_rehearsal_draws_nothing_from_the_runs_chance(home: Path) -> None:
+    from attar.compress import rehearsal
+
+    able = spec(home, TRIM, *ORDERS["share first"], student={"kind": "distilbert", "layers": 2})
+    before = torch.get_rng_state()
+    rehearsal.rehearse(able, home / "teacher", "sequence")
+    assert torch.equal(before, torch.get_rng_state())

@@ -290,6 +290,13 @@ def test_wrong_cuts() -> None:
         spec = recipe.Prune(**{field: 0.99}, importance="magnitude")
         with pytest.raises(UsageError, match=f"prune.{field}: .*leaves nothing"):
             pruning.goals(model, spec)
+    little = [("layers", 0.1, "3"), ("hidden", 0.01, "32"), ("heads", 0.1, "4 in each layer"), ("ffn", 0.01, "48 in")]
+    for field, ratio, number in little:
+        spec = recipe.Prune(**{field: ratio}, importance="magnitude", scope="layer")
+        with pytest.raises(UsageError, match=f"prune.{field}: {ratio} of {number}.* cuts nothing"):
+            pruning.goals(model, spec)
+    with pytest.raises(UsageError, match=r"prune\.heads: 0\.02 of 12 cuts nothing"):
+        pruning.goals(model, recipe.Prune(heads=0.02, importance="magnitude", scope="global", steps=2))
     spec = recipe.Prune(heads=0.5, importance="magnitude")
     for goal in (pruning.Goal(4, 32, (4,) * 3, (48,) * 3), pruning.Goal(3, 40, (4,) * 3, (48,) * 3)):
         with pytest.raises(UsageError, match="and not"):

@@ -143,6 +143,10 @@ def test_what_is_not_kept_falls_to_smaller_pieces(home: Path, tmp_path: Path, sp
     assert spec.get("coverage", 0) <= found["coverage"] < 1 and found["pieces"] <= spec.get("pieces", 150)
     assert spec.get("pieces", 0) in (0, found["pieces"])  # no room is left
     assert found["pieces_per_text"][1] > found["pieces_per_text"][0] and found["changed_rows"] > 0
+    assert found["missing"] and not {*found["missing"]} & {*fewer_pieces.pieces(trimmed.document)}
+    told = next(trimming.remarks(found))
+    assert f"{found['changed_rows']} of {len(SENTENCES)} dev rows are read in smaller pieces" in told
+    assert ", ".join(found["missing"]) in told
     words = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     text = SENTENCES[0]
     assert words.decode(words.encode(text).ids).replace(" ##", "") == text  # spelt out, nothing is lost
@@ -200,6 +204,21 @@ def test_a_corpus_is_counted_beside_the_rows(home: Path, tmp_path: Path) -> None
     assert any("only" in line and "compress.trim.corpus" in line for line in trimming.remarks(poor))
     trimming.save(both, home, tmp_path)
     assert not list(trimming.remarks(trimming.report(both, dev, encoded(tmp_path, SENTENCES[4:]), 1)))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_corpus_in_another_language_is_told(home: Path, tmp_path: Path, alike: bool) -> None:
+    """Of letters that the vocabulary has, but no words of the rows; a corpus of a few lines is not judged."""
+    words = SENTENCES if alike else ["qu xi zo vy ku wj", "jx qo zy xu vi kw"]
+    for lines, judged in ((2, False), (2000, True)):
+        text = written(tmp_path / "texts.txt", "\n".join(words[number % len(words)] for number in range(lines)))
+        plan = recipe.Trim(corpus=recipe.Corpus(paths=[str(text)]))
+        trimmed = trimming.choose(plan, home / "tokenizer.json", rows(home, SENTENCES), 32)
+        trimming.save(trimmed, home, tmp_path)
+        found = trimming.report(trimmed, encoded(home, SENTENCES), encoded(tmp_path, SENTENCES), 1)
+        assert (found["corpus_knows"] is not None) == judged
+        told = [line for line in trimming.remarks(found) if "another language" in line]
+        assert bool(told) == (judged and not alike)
 
 
 def test_the_vocabularys_first_words_are_kept_beside_those_of_the_rows(home: Path) -> None:
