@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import re
@@ -15,13 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 import transformers
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 
+from .. import files
 from ..errors import AttarError
-from ..files import folder_digest
 from ..tasks.encoding import InputName
 from . import hub, layout, sharing
 
@@ -38,7 +40,7 @@ NEW_HEAD = re.compile(r"pooler|classifier|sequence_summary|qa_outputs|^score\.")
 
 
 def locate(model: str) -> Path:
-    """The folder of a model, by its path or hub id; refuses one that holds no safetensors."""
+    """The folder of a model, by its path or hub id; refuses one that holds no safetensors, or quantized ones."""
     if model == "minilm":
         return _minilm()
     folder = Path(model).expanduser()
@@ -56,13 +58,38 @@ def locate(model: str) -> Path:
             where=model,
             fix="save it again with `save_pretrained(folder, safe_serialization=True)`",
         )
+    if how := _quantized(folder):
+        what = f"the model is quantized already ({how}), and what is learnt from needs floating-point weights"
+        raise AttarError(what, where=model, fix="name the checkpoint that it was made from")
     return folder
+
+
+def _quantized(folder: Path) -> str:
+    """What says that a folder's weights are no floating-point numbers, empty where nothing does.
+
+    What cannot be read says nothing here: whoever loads it says what is wrong.
+    """
+    with contextlib.suppress(AttarError):
+        config = files.read_json(folder / "config.json")
+        if isinstance(config, dict) and (stated := config.get("quantization_config")):
+            method = stated.get("quant_method") if isinstance(stated, dict) else None
+            return f"quantization_config: {method}" if method else "quantization_config"
+    for path in sorted(path for path in folder.iterdir() if hub.WEIGHTS.match(path.name)):
+        with (
+            contextlib.suppress(OSError, safetensors.SafetensorError),
+            safetensors.safe_open(str(path), framework="numpy") as weights,
+        ):
+            for name in weights.keys():  # noqa: SIM118 - no mapping
+                kind = weights.get_slice(name).get_dtype()
+                if name.endswith("weight") and not kind.startswith(("F", "BF")):
+                    return f"{name} is {kind}"
+    return ""
 
 
 def digest(source: Path) -> str:
     """sha256 of a folder's configuration, tokenizer and weights."""
     names = (*TOKENIZER_FILES, "config.json", "vocab.txt", "vocab.json", "merges.txt")
-    return folder_digest(source, lambda path: path.name in names or bool(hub.WEIGHTS.match(path.name)))
+    return files.folder_digest(source, lambda path: path.name in names or bool(hub.WEIGHTS.match(path.name)))
 
 
 def read(

@@ -77,3 +77,29 @@ def test_weights_in_parts_are_whole_where_all_of_them_are(cached: Path) -> None:
     assert not hub._whole(cached)
     (cached / "model-1-of-2.safetensors").write_bytes(b"")
     assert hub._whole(cached)
+
+
+@pytest.mark.parametrize("how", ["stated", "weights"])
+def test_a_quantized_model_is_no_teacher(teacher: Path, tmp_path: Path, how: str) -> None:
+    import json
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(teacher, folder)
+    assert checkpoint.locate(str(folder)) == folder
+    if how == "stated":
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+        said = "quantization_config: bitsandbytes"
+    else:
+        weights = load_file(folder / "model.safetensors")
+        name = next(name for name in weights if name.endswith("query.weight"))
+        weights[name] = (100 * weights[name]).to(torch.int8)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        said = f"{name} is I8"
+    with pytest.raises(AttarError) as told:
+        checkpoint.locate(str(folder))
+    assert f"quantized already ({said})" in told.value.line() and "name the checkpoint" in told.value.line()
