@@ -17,7 +17,15 @@ from typing import Any
 
 from ..recipe import Budget, Search
 from .record import Limit, Model, Run
-from .verdict import LIMIT_NAMES, amount
+from .verdict import LIMIT_NAMES, amount, enough
+
+MANY = 0.3  # of a file's bytes: so much is worth a step of its own
+CURES = {
+    "max_size": "take a narrower student, fewer bits, or a step of `compress`",
+    "max_latency": "take a student of fewer layers, or a narrower one",
+    "max_memory": "take a narrower student",
+    "max_drop": "train longer, or take a larger student",
+}
 
 
 def limits(budget: Budget, model: Model, table: Sequence[Model], metric: str) -> list[Limit]:
@@ -95,29 +103,48 @@ def _factor(limit: Limit, base: float) -> float:
 
 
 def advice(found: Run) -> list[str]:
-    """What would meet the limits that a run missed: a file of its own, or a search."""
+    """What would meet the limits that a run missed: a file of its own, more of what is limited, or other students."""
     missed = [limit for limit in found.limits if not limit.met]
-    said = [line for limit in missed for line in _meets(found, limit)]
+    said = [line for limit in missed for line in _nearest(found, limit)]
+    if any(limit.name == "max_size" for limit in missed):
+        said += _words(found)
     if missed and found.recipe["student"]["kind"] != "distilgpt":  # the students of a search's own space are encoders
         trials = Search.model_fields["trials"].default
         said.append(f"--trials {trials} looks for a student within the limits")
     return said
 
 
-def _meets(found: Run, limit: Limit) -> Iterator[str]:
-    """The smallest of the run's other files that meets a limit which its choice missed, and what that one misses."""
+def _nearest(found: Run, limit: Limit) -> Iterator[str]:
+    """The smallest of the run's other files that meets a limit which its choice missed, and what that one misses.
+
+    Where none does, the least that the limit had to be, and what brings a student down to it.
+    """
     budget, name = Budget.model_validate(found.recipe["budget"]), LIMIT_NAMES[limit.name]
-    longest = found.recipe["task"]["max_length"]
+    longest, known = found.recipe["task"]["max_length"], []
     for model in sorted(found.models, key=lambda one: one.bytes or 0):
         whole = model.length is None or model.length >= longest
         if (model.role, model.of, model.status, whole) != ("artefact", "student", "ok", True):
             continue
         own = limits(budget, model, found.models, found.task["metric"])
         here = next((one for one in own if one.name == limit.name), None)
-        if here and here.met and here.value is not None:
+        if here is None or here.value is None:
+            continue
+        if here.met:
             others = " and ".join(over(one) for one in own if not one.met)
             yield f"{name}: {model.name} has {amount(here, here.value)}" + (f", but misses {others}" if others else "")
             return
+        known.append((here.value, here, model.name))
+    if known:
+        value, here, file = min(known, key=lambda one: one[0])
+        yield f"{name}: allow {enough(here, value)}, the least of this run's files ({file}), or {CURES[limit.name]}"
+
+
+def _words(found: Run) -> Iterator[str]:
+    """How much of the chosen file is the vocabulary's, where it was not trimmed."""
+    parts = {share.part: share.bytes for share in found.shares.get(found.choice or "", [])}
+    share = parts.get("embeddings", 0) / (sum(parts.values()) or 1)
+    if share >= MANY and not any(step.get("trim") for step in found.recipe.get("compress", [])):
+        yield f"size: {100 * share:.0f} % of {found.choice} are embeddings; a step `trim` keeps what your texts need"
 
 
 def over(limit: Limit) -> str:

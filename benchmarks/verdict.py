@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from .derived import (
@@ -132,6 +133,19 @@ def amount(limit: Limit, value: float) -> str:
     if limit.name in ("max_size", "max_memory"):
         return megabytes(value)
     return f"{digits(value)} ms" if limit.name == "max_latency" else f"{points(value)} points"
+
+
+def enough(limit: Limit, value: float) -> str:
+    """A limit that a value would meet, with its unit: rounded up where `amount` rounds to the nearest."""
+    unit = 1e6 if limit.name in ("max_size", "max_memory") else 1.0
+    shown = value / unit
+    if limit.name == "max_drop":
+        step = 0.1 if shown >= 0.1 else 0.01
+    elif shown >= 0.1:
+        step = 0.01 if shown < 10 else 0.1 if shown < 100 else 1.0
+    else:
+        step = 10.0 ** (math.floor(math.log10(shown)) - 1) if shown > 0 else 1.0
+    return amount(limit, unit * step * math.ceil(shown / step - 1e-9))
 
 
 def judged(limit: Limit) -> str:

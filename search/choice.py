@@ -14,7 +14,7 @@ from ..benchmarks import judging
 from ..benchmarks.front import described
 from ..benchmarks.judging import over
 from ..benchmarks.record import Limit, Model, Trial
-from ..benchmarks.verdict import LIMIT_NAMES, amount
+from ..benchmarks.verdict import LIMIT_NAMES, enough
 from ..recipe import Budget
 
 # Two medians of one file, minutes apart on a machine that does other things too, differ by some percent.
@@ -112,11 +112,11 @@ def advice(missed: Sequence[Limit], judge: Judge, trials: Sequence[Trial]) -> li
         if not known:
             continue
         least, trial = min(known, key=lambda pair: float(pair[0].value or 0))
-        value, what = amount(limit, float(least.value or 0)), described(trial)
+        value, what = enough(limit, float(least.value or 0)), described(trial)
         if not least.met:
             found.append(f"{name}: the least of all trials is {value}, of {what}; allow that, or add smaller students")
         elif limit.value is not None:
-            own = amount(limit, limit.value)
+            own = enough(limit, limit.value)
             found.append(f"{name}: allow {own}; {what} has {value}, and is behind in what else counts")
     return found
 

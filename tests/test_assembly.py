@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from attar import cli
-from attar.benchmarks import assembly, inspection, judging, machine, measurement, outcome, profile
-from attar.benchmarks.record import Cost, Latency, Model
+from attar.benchmarks import assembly, inspection, judging, machine, measurement, outcome, profile, verdict
+from attar.benchmarks.record import Cost, Latency, Limit, Model
 from attar.errors import AttarError
 from attar.export import manifest, package
 from attar.export.manifest import TaskCard
@@ -95,6 +95,15 @@ def test_where_nothing_fits_the_choice_misses_least() -> None:
     assert judging.excess(Budget(max_drop=2), narrow, table, "accuracy") == 0.0
     unscored = artefact("unscored.onnx", 1).model_copy(update={"scores": {}})
     assert judging.choose(Budget(max_drop=0.1), [*table, unscored], "accuracy", LONG) == wide
+
+
+@given(st.sampled_from(["max_size", "max_latency", "max_memory", "max_drop"]), st.floats(1e-3, 1e4))
+def test_what_is_said_to_be_enough_is_enough(name: str, shown: float) -> None:
+    """The words read back as a limit allow the value, and hardly more."""
+    unit = 1e6 if name in ("max_size", "max_memory") else 1.0
+    words = verdict.enough(Limit(name=name, limit=0, value=None, met=False, margin=None), shown * unit)
+    allowed = float(words.split()[0].replace(",", ""))
+    assert shown <= allowed * (1 + 1e-9) and allowed <= shown + max(0.1, 0.12 * shown)
 
 
 def test_a_model_that_failed_at_the_judged_length_misses_the_limit() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from attar import pipeline, recipe, search
-from attar.benchmarks import front, judging, outcome, record
+from attar.benchmarks import front, judging, outcome, record, verdict
 from attar.benchmarks.record import Check, Latency, Model, Trial
 from attar.cli import main
 from attar.context import Progress
@@ -174,6 +174,10 @@ def test_the_front_is_shown_while_it_grows(home: Path, found: record.Run, capsys
         assert ("the front of the students tried" in capsys.readouterr().err) == told
 
 
+def trims(run: record.Run) -> bool:
+    return any(step.get("trim") for step in run.recipe["compress"])
+
+
 def test_a_run_that_misses_a_limit_says_what_would_meet_it(home: Path, found: record.Run) -> None:
     sizes = {one.name: one.bytes or 0 for one in found.models}
     small = sizes["model-int8.onnx"]
@@ -196,6 +200,15 @@ def test_a_run_that_misses_a_limit_says_what_would_meet_it(home: Path, found: re
     shown = [str(part) for part in outcome.run(run, home / "runs" / "searched")]
     assert any("drop: model.onnx has 0.0 points, but misses size" in line for line in shown)
     assert any("--trials 20 looks" in line for line in shown)
+    unmet = Budget(max_size=9000, max_drop=1)
+    limits = judging.limits(unmet, chosen, models, "accuracy")
+    said = judging.advice(
+        run.model_copy(update={"recipe": run.recipe | {"budget": unmet.model_dump()}, "limits": limits})
+    )
+    least = min(one.bytes or 0 for one in models if one.role == "artefact" and one.of == "student")
+    allowed = float(said[0].removeprefix("size: allow ").partition(" MB, the least of this run's files (")[0])
+    assert least <= 1e6 * allowed < 1.1 * least
+    assert any("are embeddings; a step `trim` keeps" in line for line in said) == (not trims(run))
     assert judging.advice(run.model_copy(update={"limits": []})) == []
 
 
@@ -215,7 +228,7 @@ def test_what_cannot_fit_is_not_trained_and_the_least_is_told(home: Path) -> Non
     least = min(file.bytes or 0 for one in run.search.trials for file in one.models)
     chosen = next(one for one in run.models if one.name == run.choice)
     assert chosen.bytes == least  # it ends with the nearest
-    assert not run.limits[0].met and any(f"{least / 1e6:.2g}" in line for line in run.advice)
+    assert not run.limits[0].met and any(verdict.enough(run.limits[0], least) in line for line in run.advice)
 
 
 def test_a_student_that_heals_on_changed_copies_is_tried_without_them(home: Path, found: record.Run) -> None:
