@@ -98,7 +98,7 @@ def _begin(context: Context, until: str, trims: bool | None) -> None:
 
         students.check(context.recipe.student, context.origin)
         if trims is not None:
-            rehearsal.rehearse(context.recipe, context.origin, context.task.head)
+            rehearsal.rehearse(context.recipe, context.origin, context.task)
     if trims is not None:
         _affordable(context.recipe, context.origin, trims)
 

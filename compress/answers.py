@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from .. import recipe, training
 from ..errors import UsageError
 from ..recipe import in_words
-from ..tasks.task import Batch
+from ..tasks.task import Batch, Task
 from ..teachers import checkpoint, heads, layout
 from . import states
 from .cache import Cache, Kept, key
@@ -32,9 +33,9 @@ from .states import Wanted
 from .teacher_states import TeacherStates, stack
 
 
-def check(pair: Pair, plan: recipe.Prediction) -> None:
-    """Refuse, before anything is trained, a loss that this pair cannot have."""
-    wide, narrow = layout.shape(pair.teacher).hidden, layout.shape(pair.student).hidden
+def check(teacher: PreTrainedModel, student: PreTrainedModel, task: Task, plan: recipe.Prediction) -> None:
+    """Refuse a loss that these two, of which only the shapes are read, cannot have on this task."""
+    wide, narrow = layout.shape(teacher).hidden, layout.shape(student).hidden
     if plan.cosine and wide != narrow:
         raise UsageError(
             f"the cosine of hidden states needs equal widths, and they are {wide} and {narrow}",
@@ -42,14 +43,14 @@ def check(pair: Pair, plan: recipe.Prediction) -> None:
             fix="use distil.intermediate.cosine, which learns a map into the teacher's width",
         )
     for name in ("soft", "contrastive"):
-        if pair.task.head == "embedding" and getattr(plan, name) and wide != narrow:
+        if task.head == "embedding" and getattr(plan, name) and wide != narrow:
             raise UsageError(
                 f"vectors are compared at equal widths, and they are {wide} and {narrow}",
                 where=f"distil.prediction.{name}",
                 fix=f"set {name}: 0 and similarity: 1, which compares cosines at any widths",
             )
-    if plan.divergence == "reverse" and pair.task.head in ("sequence", "embedding") and not pair.task.labels:
-        what = f"{in_words(pair.task.kind)} has no probabilities to diverge"
+    if plan.divergence == "reverse" and task.head in ("sequence", "embedding") and not task.labels:
+        what = f"{in_words(task.kind)} has no probabilities to diverge"
         raise UsageError(what, where="distil.prediction.divergence")
 
 
@@ -58,7 +59,7 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
 
     `allowed` bytes on disk may hold the teacher's states, where a loss reads them; its logits are kept in any case.
     """
-    check(pair, plan)
+    check(pair.teacher, pair.student, pair.task, plan)
     torch.manual_seed(pair.seed + 1)
     reads = plan.soft or plan.similarity or plan.contrastive
     known = teacher_answers(pair, pair.kept or folder / "logits") if reads else None

@@ -2,7 +2,8 @@
 
 - Phase `intermediate` (`layers`): what happens inside the teacher. Phase `prediction` (`answers`): what it answers.
 - Each phase has its own optimizer, as in TinyBERT (arXiv 1909.10351, section 4.2).
-- A loss that this teacher and this student cannot have is refused before any training.
+- A loss that this teacher and this student cannot have is refused before any training, by `rehearsal` before that of
+  the teacher too.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def learn(
     """
     inside = plan.intermediate if plan.intermediate and plan.intermediate.epochs else None
     if inside:
-        layers.check(pair, inside)
-    answers.check(pair, plan.prediction)
+        layers.check(pair.teacher, pair.student, inside)
+    answers.check(pair.teacher, pair.student, pair.task, plan.prediction)
     curves, rows = [], len(pair.train.lengths)
     if inside:
         state = layers.learn_layers(pair, inside, work / "intermediate", allowed, shared)

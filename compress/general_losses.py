@@ -50,7 +50,7 @@ class GeneralDistillation(Objective):
         Raises `UsageError` for a loss that these two cannot have.
         """
         super().__init__(student)
-        _check(teacher, student, plan, decoder=masking is None)
+        check(teacher, student, plan)
         if masking is not None:
             vocabulary_files.require(masking.pieces.vocabulary, student.config)
         self._teacher = (teacher,)  # in a tuple: else it would be a part of this module
@@ -149,8 +149,8 @@ class GeneralDistillation(Objective):
         return mean * (count / self.across(count.float()).clamp(min=1e-9))
 
 
-def _check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.General, *, decoder: bool) -> None:
-    """Refuse a loss that these two cannot have."""
+def check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.General) -> None:
+    """Refuse a loss that these two, of which only the shapes are read, cannot have."""
     narrow, wide = student.config.hidden_size, teacher.config.hidden_size
     if plan.cosine and narrow != wide:
         raise UsageError(
@@ -158,7 +158,7 @@ def _check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.Gene
             where="distil.general.cosine",
             fix="set it to 0; `hidden` learns through a projection",
         )
-    if plan.attention and decoder:
+    if plan.attention and layout.kind(student.config) in checkpoint.DECODERS:
         raise UsageError(
             "attention scores teach encoders alone: a GPT's are of no use where it must not look",
             where="distil.general.attention",

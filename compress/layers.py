@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from .. import recipe, training
 from ..errors import UsageError
@@ -61,11 +62,11 @@ class Projections(nn.Module):
         projections.fit(fits.items(), pair.student, pair.teacher, ours, theirs)
 
 
-def check(pair: Pair, plan: recipe.Intermediate) -> None:
-    """Refuse, before anything is trained, a loss that this pair cannot have."""
-    large, small = layout.shape(pair.teacher), layout.shape(pair.student)
+def check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.Intermediate) -> None:
+    """Refuse a loss that these two, of which only the shapes are read, cannot have."""
+    large, small = layout.shape(teacher), layout.shape(student)
     for name in ("attention", "relations"):
-        if getattr(plan, name) and _decoder(pair):
+        if getattr(plan, name) and layout.kind(student.config) in checkpoint.DECODERS:
             raise UsageError(
                 "attention scores and relations teach encoders alone: a GPT's are of no use where it must not look",
                 where=f"distil.intermediate.{name}",
@@ -121,7 +122,7 @@ def learn_layers(
     `allowed` bytes on disk may hold the teacher's states; where they do not suffice it runs beside its student. They
     stand in `folder`, or in `shared`, where other students find them.
     """
-    check(pair, plan)
+    check(pair.teacher, pair.student, plan)
     torch.manual_seed(pair.seed)
     model = Projections(pair, plan.projections == "per_layer").to(pair.device)
     model.fit(pair, plan)

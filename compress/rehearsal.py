@@ -1,7 +1,7 @@
-"""Steps of `compress` are tried before anything is trained: a slip in the last of them is not told hours later.
+"""What a student is to learn and how it is cut is tried before anything is trained: no slip is told hours later.
 
-- They are tried on a student of the right shape with random weights and few pieces, by the operations themselves, so
-  what cannot be is told in the same words.
+- The steps of `compress` are tried on a student of the right shape with random weights and few pieces, by the
+  operations themselves, so what cannot be is told in the same words. So are the losses, by the shapes of both.
 - Nothing is learnt from data: a step that would weigh weights by training rows cuts those of the least magnitude. What
   rows and texts decide, such as the pieces that are left, is not known yet.
 """
@@ -19,28 +19,43 @@ from transformers import PreTrainedModel
 from .. import recipe, students
 from ..tasks import corpus
 from ..tasks.encoding import Features
-from ..tasks.task import Head
+from ..tasks.task import Task
 from ..teachers import checkpoint
-from . import factorizing, pruning, sharing, trimming
+from . import answers, factorizing, general_losses, layers, pruning, sharing, trimming
 from .evidence import Evidence
 
 NOTHING = Features(input_ids=[0], token_type_ids=[0])
 
 
-def rehearse(spec: recipe.Recipe, source: Path, head: Head) -> None:
-    """Take the recipe's steps on an untrained student of the teacher in `source`, which has that head.
+def rehearse(spec: recipe.Recipe, source: Path, task: Task) -> None:
+    """Take the recipe's steps on an untrained student of the teacher in `source`, which learns that task.
 
-    Raises `UsageError` for a step that this student, as the steps before it leave it, cannot have.
+    Raises `UsageError` for a loss that these two cannot have, for a step that the student, as the steps before it leave
+    it, cannot have, and for texts that are not there.
     """
-    if not spec.compress:
-        return
+    with torch.device("meta"):
+        teacher = checkpoint.shapes(source)
     with torch.random.fork_rng(devices=[]):  # whoever trains next draws what it would have drawn
-        student = students.untrained(spec.student, source, head)
+        student = students.untrained(spec.student, source, task.head)
+        if spec.distil.general:
+            corpus.of(spec.distil.general.corpus)
+            general_losses.check(teacher, student, spec.distil.general)
+        _losses(teacher, student, task, spec.distil)
         for step in spec.compress:
             if step.trim:
                 _vocabulary(step.trim, source)
             elif tried := TRIED.get(step.operation):
                 student = tried(student, getattr(step, step.operation))
+            if step.heal:
+                _losses(teacher, student, task, step.heal)
+
+
+def _losses(
+    teacher: PreTrainedModel, student: PreTrainedModel, task: Task, plan: recipe.Distil | recipe.Healing
+) -> None:
+    if plan.intermediate and plan.intermediate.epochs:
+        layers.check(teacher, student, plan.intermediate)
+    answers.check(teacher, student, task, plan.prediction)
 
 
 def _vocabulary(plan: recipe.Trim, source: Path) -> None:

@@ -134,6 +134,18 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _random_words(self) -> Recipe:
+        """Random embeddings that no phase moves stay random."""
+        distil = self.distil
+        phases = [one for one in (distil.general, distil.intermediate, distil.prediction) if one and one.epochs]
+        if self.student.start == "random" and phases and all(phase.freeze_embeddings for phase in phases):
+            raise ValueError(
+                "student.start: random begins with random word embeddings, and every phase of `distil` freezes them; "
+                "set distil.prediction.freeze_embeddings: false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _language(self) -> Recipe:
         gpt = self.student.kind == "distilgpt"
         if self.language and not (gpt and self.distil.general):

@@ -233,6 +233,13 @@ SLIPS = {
     "few pieces": ([{"trim": {"pieces": 5}}], "trim.pieces"),
     "no texts": ([{"trim": {"corpus": {"paths": ["nowhere.txt"]}}}], "no such file"),
 }
+NARROW = {"kind": "tinybert", "layers": 2, "hidden_size": 16, "heads": 4}
+LESSONS = {
+    "cosine": ({"prediction": PHASE | {"cosine": 1}}, NARROW, "distil.prediction.cosine"),
+    "relation layer": ({"intermediate": PHASE | {"relations": 1, "relation_layer": 9}}, NARROW, "relation_layer"),
+    "one layer": ({"intermediate": PHASE | {"patient": 1}}, {"kind": "tinybert", "layers": 1}, "intermediate.patient"),
+    "no plain text": ({"general": {"corpus": {"paths": ["nowhere.txt"]}}}, NARROW, "no such file"),
+}
 
 
 @pytest.mark.parametrize("slip", SLIPS)
@@ -249,5 +256,23 @@ def test_a_rehearsal_draws_nothing_from_the_runs_chance(home: Path) -> None:
 
     able = spec(home, TRIM, *ORDERS["share first"], student={"kind": "distilbert", "layers": 2})
     before = torch.get_rng_state()
-    rehearsal.rehearse(able, home / "teacher", "sequence")
+    context = pipeline.Context(able, home / "runs" / "none", lambda what, done, remark: None)
+    rehearsal.rehearse(able, home / "teacher", context.task)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("slip", LESSONS)
+def test_a_loss_that_cannot_be_is_told_before_anything_is_trained(home: Path, tmp_path: Path, slip: str) -> None:
+    distil, student, words = LESSONS[slip]
+    wrong = spec(home, student=student, distil={"intermediate": None, "prediction": PHASE} | distil)
+    with pytest.raises(UsageError, match=words):
+        pipeline.run(wrong, tmp_path / "run", until="distil")
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_random_embeddings_that_nothing_teaches_are_refused(home: Path) -> None:
+    frozen = {"intermediate": None, "prediction": PHASE | {"freeze_embeddings": True}}
+    with pytest.raises(ValueError, match="every phase of `distil` freezes them"):
+        spec(home, student={"kind": "tinybert", "start": "random"}, distil=frozen)
+    spec(home, student={"kind": "tinybert"}, distil=frozen)
+    spec(home, student={"kind": "tinybert", "start": "random"}, distil=frozen | {"intermediate": PHASE})

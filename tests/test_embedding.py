@@ -291,7 +291,9 @@ def test_vectors_of_other_widths_are_not_compared(folder: Path, tmp_path: Path) 
         with pytest.raises(UsageError, match=rf"distil\.prediction\.{name}: .*{fix}"):
             answers.learn_answers(found, recipe.Prediction.model_validate(plan), tmp_path)
     with pytest.raises(UsageError, match="an embedding has no probabilities"):
-        answers.check(found, recipe.Prediction(soft=0, similarity=1, divergence="reverse"))
+        answers.check(
+            found.teacher, found.student, found.task, recipe.Prediction(soft=0, similarity=1, divergence="reverse")
+        )
     with pytest.raises(UsageError, match="the rows of an embedding have no labels to learn from"):
         heads.loss(found.teacher, found.task, found.train.batch(np.arange(2), 0))
 
