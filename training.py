@@ -245,7 +245,8 @@ def _diverged(job: Job, what: str, state: State, rows: npt.NDArray[np.int64]) ->
     return DivergedError(
         f"{what} at step {state.step + 1}, on the training rows {named} (the first is 0)",
         where=job.phase,
-        fix=f"lower its learning_rate, or look at those rows; the state before them is in {job.folder / NAME}",
+        fix="lower its learning_rate, or look at those rows; until the recipe is changed the state before them is in "
+        f"{job.folder / NAME}",
     )
 
 

@@ -35,6 +35,11 @@ DECODERS = ("gpt2", "openai-gpt")
 ENCODERS = ("bert", "distilbert", "electra", "roberta", "xlm-roberta", "albert")
 FAMILIES = (*ENCODERS, *DECODERS)
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+# What a tokenizer without `tokenizer.json` is converted from.
+CONVERTED = (
+    *("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
+    *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+)
 # What stands between the last hidden states and the logits; ELECTRA calls its pooling `sequence_summary`.
 NEW_HEAD = re.compile(r"pooler|classifier|sequence_summary|qa_outputs|^score\.")
 
@@ -88,7 +93,7 @@ def _quantized(folder: Path) -> str:
 
 def digest(source: Path) -> str:
     """sha256 of a folder's configuration, tokenizer and weights."""
-    names = (*TOKENIZER_FILES, "config.json", "vocab.txt", "vocab.json", "merges.txt")
+    names = (*TOKENIZER_FILES, *CONVERTED, "config.json")
     return files.folder_digest(source, lambda path: path.name in names or bool(hub.WEIGHTS.match(path.name)))
 
 

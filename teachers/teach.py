@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -22,12 +23,22 @@ from .finetune import finetune
 
 
 def judge(model: PreTrainedModel, splits: dict[str, Encoded], task: Task, pad_id: int) -> dict[str, Any]:
-    """The model's `scores` on every split, and what is `tuned` on dev where the task tunes something."""
+    """The model's `scores` on every split, and what is `tuned` on dev where the task tunes something.
+
+    Raises `AttarError` for a model whose answers are no numbers: nothing can be learnt from it.
+    """
     answers = {name: heads.answers(model, task.head, rows.features, pad_id) for name, rows in splits.items()}
-    found: dict[str, Any] = {"scores": {name: task.score(answers[name], rows) for name, rows in splits.items()}}
+    for name, found in answers.items():
+        if lost := sum(bool(np.isnan(row).any()) for row in found):
+            raise AttarError(
+                f"the model's answers to {lost:,} of {len(found):,} {name} texts are no numbers (NaN)",
+                where=type(model).__name__,
+                fix="its weights are damaged: take another checkpoint, or train it with a lower learning_rate",
+            )
+    judged: dict[str, Any] = {"scores": {name: task.score(answers[name], rows) for name, rows in splits.items()}}
     if isinstance(task, Tuned) and (tuned := task.tune(answers["dev"], splits["dev"])):
-        found["tuned"] = tuned
-    return found
+        judged["tuned"] = tuned
+    return judged
 
 
 def teach(

@@ -276,3 +276,21 @@ def test_random_embeddings_that_nothing_teaches_are_refused(home: Path) -> None:
         spec(home, student={"kind": "tinybert", "start": "random"}, distil=frozen)
     spec(home, student={"kind": "tinybert"}, distil=frozen)
     spec(home, student={"kind": "tinybert", "start": "random"}, distil=frozen | {"intermediate": PHASE})
+
+
+def test_a_teacher_whose_answers_are_no_numbers_is_told(home: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = tiny_teacher(tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["classifier.bias"][0] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    names = {
+        "id2label": dict(enumerate(sorted(LABELS))),
+        "label2id": {name: n for n, name in enumerate(sorted(LABELS))},
+    }
+    config = json.loads((broken / "config.json").read_text("utf-8"))
+    (broken / "config.json").write_text(json.dumps(config | names), "utf-8")
+    taken = spec(home, teacher={"model": str(broken), "finetune": False})
+    with pytest.raises(AttarError, match="answers to 32 of 32 dev texts are no numbers"):
+        pipeline.run(taken, tmp_path / "run", until="teach")
