@@ -40,7 +40,9 @@ def table(study: StudyRecord) -> Table:
 def _caption(study: StudyRecord) -> str:
     """How the figures are to be read."""
     seeds = sorted({one.seed for one in study.results if one.seed is not None})
-    said = f"Scores × 100, mean ± standard deviation over {len(seeds)} seeds" if seeds[1:] else "Scores × 100"
+    each = {len({one.seed for one in study.at(row, column)}) for row in study.rows for column in study.columns} - {0}
+    number = f"{len(seeds)} seeds" if len(each) < 2 else f"the seeds that were run, {min(each)} to {len(seeds)}"
+    said = f"Scores × 100, mean ± standard deviation over {number}" if seeds[1:] else "Scores × 100"
     compared = ", ".join(f"{row} with {other}" for row, other in study.against.items())
     said += f"; in brackets the points gained, comparing {compared}" if compared else ""
     said += f". {study.cells - study.left} of {study.cells} cells were run" if study.left > 0 else ""
