@@ -36,11 +36,12 @@ def rehearse(spec: recipe.Recipe, source: Path, task: Task) -> None:
     with torch.device("meta"):
         teacher = checkpoint.shapes(source)
     with torch.random.fork_rng(devices=[]):  # whoever trains next draws what it would have drawn
-        student = students.untrained(spec.student, source, task.head)
+        student = students.untrained(spec.student, source, task)
         if spec.distil.general:
             corpus.of(spec.distil.general.corpus)
             general_losses.check(teacher, student, spec.distil.general)
-        _losses(teacher, student, task, spec.distil)
+        if not spec.language:  # it learns from plain text alone
+            _losses(teacher, student, task, spec.distil)
         for step in spec.compress:
             if step.trim:
                 _vocabulary(step.trim, source)

@@ -12,6 +12,7 @@ from transformers import AutoModel, PreTrainedModel
 from .. import recipe
 from ..errors import UsageError
 from ..tasks.encoding import Arrays
+from ..tasks.task import Task
 from ..teachers import checkpoint, layout
 from . import distilbert, distilgpt, tinybert
 from .heads import Purpose, create
@@ -29,8 +30,8 @@ def check(spec: recipe.Student, source: Path) -> None:
         _module(teacher := checkpoint.shapes(source), spec).configure(teacher, spec)
 
 
-def untrained(spec: recipe.Student, source: Path, head: Purpose) -> PreTrainedModel:
-    """A student of its shape with random weights, of the teacher in `source`, whose weights are not read.
+def untrained(spec: recipe.Student, source: Path, task: Task) -> PreTrainedModel:
+    """A student of its shape with the task's head and random weights; those of the teacher in `source` are not read.
 
     Of the vocabulary only a few pieces are there, one more than the student is wide. Raises what `check` raises.
     """
@@ -38,7 +39,8 @@ def untrained(spec: recipe.Student, source: Path, head: Purpose) -> PreTrainedMo
         config = _module(teacher := checkpoint.shapes(source), spec).configure(teacher, spec)
     few = 1 + max(config.hidden_size, config.pad_token_id or 0)
     config.vocab_size = min(config.vocab_size, few)
-    return create(head, config)
+    config.num_labels = len(task.labels) or task.outputs  # the checkpoint's are those of its own task
+    return create(task.head, config)
 
 
 def build(
