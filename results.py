@@ -6,7 +6,8 @@
 - `docs/runs/` and `docs/studies/` hold copies of the run.json and study.json files that the documentation speaks of,
   `docs/scores/` what `attar score` wrote, `docs/targets/` what `attar bench --target … --json` printed, and
   `docs/peers/` the records of comparisons with other programs, so that anybody can check it. `docs/app/` holds what
-  `attar.demo.bench` saw of the phone app, and its screenshots, `docs/memory/` what `corpus_memory` measured.
+  `attar.demo.bench` saw of the phone app, and its screenshots, `docs/memory/` what `corpus_memory` measured,
+  `docs/copies/` what `copies` did.
 - Runs with artefacts have a page each, and a row in the table of all; those that end with a teacher or a student stand
   together in another.
 - Figures that others published stand at the end, in a table of their own (`benchmarks/published.json`).
@@ -23,8 +24,20 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import fromstring, tostring
 
-from .benchmarks import choosing, effort, memory_record, origins, places, published, study_record, study_tables, tables
+from .benchmarks import (
+    choosing,
+    copies_record,
+    effort,
+    memory_record,
+    origins,
+    places,
+    published,
+    study_record,
+    study_tables,
+    tables,
+)
 from .benchmarks.cells import Figure, Table
+from .benchmarks.copies_record import Copies
 from .benchmarks.memory_record import Growth
 from .benchmarks.peers.distillation import record as peers
 from .benchmarks.peers.distillation import table as peers_table
@@ -63,6 +76,7 @@ class Records(NamedTuple):
     peers: Sequence[Comparison] = ()
     app: Sequence[shown.Shown] = ()
     memory: Sequence[Growth] = ()
+    copies: Sequence[Copies] = ()
 
 
 def pages(records: Records) -> dict[str, str]:
@@ -85,6 +99,7 @@ def pages(records: Records) -> dict[str, str]:
         parts.append(_scores(sheet, list(drawn)))
     parts += [_section(peers_table.table(one), one.command) for one in records.peers]
     parts += [_section(memory_record.table(one), one.command) for one in records.memory]
+    parts += [_section(copies_record.table(one), one.command) for one in records.copies]
     parts += [_section(shown.table(one), one.command) + _pictures(one.pictures) for one in records.app]
     parts += [_elsewhere(name, one) for name, one in records.targets]
     parts.append(_section(published.table(published.load())))
@@ -170,6 +185,7 @@ def recorded(docs: Path = DOCS) -> Records:
         [peers.load(file) for file in named("peers")],
         [shown.load(file) for file in named("app")],
         [memory_record.load(file) for file in named("memory")],
+        [copies_record.load(file) for file in named("copies")],
     )
     if not any(found):
         raise UsageError("no records", where=str(docs), fix="copy run.json files to docs/runs")

@@ -6,7 +6,9 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
 
 from ..errors import BUDGET_MISSED, FAILED, UsageError
 from ..recipe import SMALLER, Recipe
@@ -28,13 +30,14 @@ def compress(
     max_memory: str | None = None,
     max_drop: float | None = None,
     target: str | None = None,
-    trials: int | None = None,
+    trials: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
     json: Flag = False,
     quiet: Flag = False,
 ) -> int:
     """Run a recipe: teach, distil, export, verify, measure, bundle, report.
 
-    A run that was stopped goes on where it was; finished stages are reused.
+    A run that was stopped goes on where it was; finished stages are reused. Where the recipe's student cannot meet a
+    limit on size, latency or memory, a search for one that can takes its place.
 
     Args:
         recipe: a recipe file, or the name of a ready one
@@ -45,17 +48,16 @@ def compress(
         max_memory: limit on the memory that loading and a first answer take, such as 40MB
         max_drop: limit on the points lost against the teacher
         target: where latency and memory are measured: local, ssh://user@host or adb:SERIAL
-        trials: search for a student within the limits, so many affordable ones at most; see docs/concepts.md
+        trials: search for a student, so many affordable ones at most; 0 keeps the recipe's; see docs/concepts.md
         json: print the run record as one JSON document
         quiet: show no progress
     """
     limits = {"max_size": max_size, "max_latency": max_latency, "max_memory": max_memory, "max_drop": max_drop}
     stated = [f"budget.{name}={value}" for name, value in limits.items() if value is not None]
     stated += [] if target is None else [f"measure.target={target}"]
-    stated += [] if trials is None else [f"search.trials={trials}"]
     from ..benchmarks import outcome, record, terminal
 
-    folder, _ = _run(recipe, out, [*settings, *stated], "bundle", quiet or json)
+    folder, _ = _run(recipe, out, [*settings, *stated], "bundle", quiet or json, trials)
     found = record.load(folder)
     if json:
         print_json(found.model_dump(mode="json"))
@@ -91,7 +93,9 @@ _stage_command(
 )
 
 
-def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool) -> tuple[Path, Any]:
+def _run(
+    path: Path, out: Path | None, settings: Sequence[str], until: str, quiet: bool, trials: int | None = None
+) -> tuple[Path, Any]:
     """Run a recipe up to a stage; gives the run's folder and the results by stage."""
     from .. import pipeline
     from ..benchmarks import progress
@@ -106,12 +110,13 @@ def _run(path: Path, out: Path | None, settings: Sequence[str], until: str, quie
     command = shlex.join(["attar", *sys.argv[1:]])
     first = launched().first
     with progress.stages(quiet or not first) as (moved, finished), resumable():
-        if spec.search and until == "bundle":
+        if until == "bundle" and trials != 0 and (trials or spec.search or spec.budget.limits_cost):
             from .. import search
 
-            grown = _front(quiet or not first)
-            context = search.run(spec, folder, progress=moved, finished=finished, grown=grown, command=command)
+            spec, grown = search.asked(spec, trials), _front(quiet or not first)
+            context = search.within(spec, folder, progress=moved, finished=finished, grown=grown, command=command)
         else:
+            spec = spec.model_copy(update={"search": None}) if trials == 0 else spec
             context = pipeline.run(spec, folder, until=until, progress=moved, finished=finished, command=command)
     if not first:
         raise SystemExit(0)  # it helped, and the first process shows what was made

@@ -17,7 +17,7 @@ from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherC
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
 from .run import SMALLER, Budget, Measure, Recipe, dump, schema
-from .search import Search, changes
+from .search import HEAL, SPACE, Search, changes
 from .steps import Factorize, Prune, Quantize, Share
 from .task import (
     BY_ROWS,
@@ -41,9 +41,11 @@ from .trim import Trim
 __all__ = [
     "BY_ROWS",
     "FORMATS",
+    "HEAL",
     "METRICS",
     "OWN",
     "SMALLER",
+    "SPACE",
     "TABLES",
     "TEXTS",
     "AsQuestion",

@@ -49,6 +49,11 @@ class Budget(Part):
     )
     max_drop: float | None = Field(None, ge=0, description="points of the primary metric under the teacher")
 
+    @property
+    def limits_cost(self) -> bool:
+        """Whether something is limited that a student costs whatever it has learnt."""
+        return any(limit is not None for limit in (self.max_size, self.max_latency, self.max_memory))
+
     @field_validator("max_size", "max_memory")
     @classmethod
     def _holds(cls, value: float | None) -> float | None:

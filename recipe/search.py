@@ -14,16 +14,21 @@ OPEN = ("student", "distil", "compress", "export")  # parts that a search may ch
 
 def _shape(layers: int, width: int, heads: int) -> dict[str, Any]:
     sizes = {"layers": layers, "hidden_size": width, "heads": heads, "intermediate_size": 4 * width}
-    return {"student.kind": "tinybert", **{f"student.{name}": value for name, value in sizes.items()}}
+    own = {"kind": "tinybert", "start": "activations", "layer_map": "uniform", **sizes}
+    return {f"student.{name}": value for name, value in own.items()}
 
 
-SPACE: dict[str, list[Any]] = {
-    "shape": [_shape(2, 128, 4), _shape(3, 192, 6), _shape(4, 192, 6), _shape(4, 256, 8), _shape(4, 312, 12)],
+HEAL = {"prediction": {"epochs": 3, "learning_rate": 3e-4}}
+_TRIM = {"trim": {"coverage": 0.995}, "heal": HEAL}
+_RANK = {"factorize": {"rank": 64}, "heal": HEAL}
+SPACE: dict[str, list[Any]] = {  # {} is the recipe's own shape
+    "shape": [{}, _shape(2, 128, 4), _shape(3, 192, 6), _shape(4, 192, 6), _shape(4, 256, 8), _shape(4, 312, 12)],
     "compress": [
         [],
-        [{"trim": {"coverage": 0.995}}],
-        [{"trim": {"coverage": 0.995}}, {"factorize": {"rank": 64}}],
-        [{"trim": {"coverage": 0.995}}, {"factorize": {"rank": 64}}, {"prune": {"heads": 0.34, "ffn": 0.5}}],
+        [_TRIM],
+        [_TRIM, {"share": {"part": "all"}, "heal": HEAL}],
+        [_TRIM, {"prune": {"heads": 0.34, "ffn": 0.5}, "heal": HEAL}],
+        [_TRIM, _RANK],
     ],
 }
 

@@ -35,8 +35,7 @@ class Judge:
     @property
     def by_drop(self) -> bool:
         """Whether the drop alone is limited."""
-        stated = (self.budget.max_size, self.budget.max_latency, self.budget.max_memory)
-        return not any(one is not None for one in stated)
+        return not self.budget.limits_cost
 
     def missed(self, file: Model) -> list[Limit]:
         """The limits of cost that a file misses."""

@@ -60,11 +60,12 @@ def run(
     finished: Finished = lambda name, seconds, reused: None,
     grown: Grown = lambda trials, metric: None,
     command: str = "",
+    why: str = "",
 ) -> Context:
     """Try students until the recipe's search ends, then run the best one's recipe; `run.json` tells of all of them.
 
     Where no file of the best passes, the next one is trained in full. `grown` is told of the trials so far where the
-    front of them is another.
+    front of them is another. `why` are the limits that the recipe's own student misses, if others are tried for them.
 
     Errors: a budget without limits, one that no student meets, a space without a student that can be built; what the
     last student failed by where none gives a bundle.
@@ -111,17 +112,18 @@ def run(
             raise
         finally:  # where no file of it passed, too
             if (out / "run.json").is_file():
-                _tell(out, judge, found, trial, failures)
+                _tell(out, judge, found, trial, failures, why)
 
     return full.first(judge.ranked(found.trials), failures, train, finished)
 
 
-def _tell(out: Path, judge: Judge, found: Search, winner: Trial, failures: full.Failures) -> None:
+def _tell(out: Path, judge: Judge, found: Search, winner: Trial, failures: full.Failures, why: str) -> None:
     """Write into the run's record what was tried, and which students gave no bundle."""
     run_record = record.load(out)
     missed = [limit for limit in run_record.limits if not limit.met]
     tried = found.model_copy(update={"winner": winner.number})
-    notes = [*run_record.notes, *failures.notes(winner)]
+    own = [f"the recipe's own student could not meet the budget ({why}): others were searched for"] if why else []
+    notes = [*run_record.notes, *own, *failures.notes(winner)]
     run_record = run_record.model_copy(
         update={"search": tried, "advice": advice(missed, judge, found.trials), "notes": notes}
     )

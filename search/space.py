@@ -101,7 +101,7 @@ def label(value: Any) -> str:
     """A value in few words: `trim 0.995 + factorize 64`, `layers 2, hidden_size 128`."""
     if isinstance(value, dict):
         words = [(key.rpartition(".")[2], one) for key, one in value.items() if one is not None and key != "heal"]
-        return ", ".join(f"{key} {label(one)}" for key, one in words)
+        return ", ".join(f"{key} {label(one)}" for key, one in words) or "as it is"
     if isinstance(value, list):
         return " + ".join(map(label, value)) or "none"
     return "none" if value is None else str(value)

@@ -120,7 +120,7 @@ def test_a_run_with_another_student_shares_the_teacher(run: Path, home: Path) ->
 
 def test_a_missed_budget_is_exit_code_3(run: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bytes_ = (run / "teacher" / "tokenizer.json").stat().st_size
-    words = ["compress", str(home / "recipe.yaml"), "--out", str(run), "--json", "--max-size"]
+    words = ["compress", str(home / "recipe.yaml"), "--out", str(run), "--json", "--trials", "0", "--max-size"]
     assert main([*words, str(bytes_)]) == 3
     (limit,) = json.loads(capsys.readouterr().out)["limits"]
     assert limit["name"] == "max_size"

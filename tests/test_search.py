@@ -19,7 +19,7 @@ from attar.errors import AttarError, DiskFullError, UsageError
 from attar.export import proof
 from attar.recipe import Budget, Recipe
 from attar.recipe_file import parse
-from attar.search import full
+from attar.search import full, own
 from attar.search.choice import Judge, advice
 from attar.search.run import _Search as Looking
 from attar.search.space import Space, label, shortened, untrained
@@ -394,9 +394,53 @@ def test_values_that_read_alike_keep_their_places(home: Path) -> None:
 def test_the_default_space_is_of_recipes(home: Path) -> None:
     values = recipe.Search().model_dump()
     space = Space(spec(home, search=values))
-    assert space.count == 20
+    assert space.count == 30
     for picks in space.every():
         space.candidate(picks)
+
+
+def test_the_default_search_has_4_bits_where_there_is_onnx(home: Path) -> None:
+    frozen = {"prediction": PHASE | {"freeze_embeddings": True}, "intermediate": None}
+    for kinds, count in ((["fp32", "int8"], 36), (["int4"], 36), ([], 30)):
+        export = {"onnx": kinds, "ort": [], "tflite": ["int8"]}
+        found = own.widened(spec(home, search=None, distil=frozen, export=export), 7)
+        space = Space(found)
+        assert space.count == count and found.search is not None and found.search.trials == 7
+        for picks in space.every():
+            one = space.candidate(picks)
+            assert not one.distil.prediction.freeze_embeddings and one.distil.intermediate is None
+            assert ("int4" in one.export.onnx) == bool(kinds)
+
+
+def test_a_recipe_whose_student_costs_too_much_becomes_a_search(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"student.layers": 1, "student.hidden_size": 16, "student.heads": 2, "student.intermediate_size": 16}
+    monkeypatch.setattr(own, "SPACE", {"shape": [small], "compress": [[]]})
+    plain = spec(home, search=None, export={"onnx": ["int8"], "ort": [], "tflite": [], "tolerance": 100})
+    out, path = home / "runs" / "limited", written(home / "limited.yaml", recipe.dump(plain))
+    words = ["compress", str(path), "--out", str(out)]
+    assert main([*words, "--max-size", "1MB"]) == 0
+    assert "untrained student: it can meet the budget" in capsys.readouterr().err
+    wide = record.load(out)
+    assert wide.search is None and not (out / "search" / "trial").exists()
+    size = next(one.bytes for one in wide.models if one.name == wide.choice)
+    assert size is not None
+    limited = [*words, "--max-size", str(size - 1)]
+    assert main(limited) == 0
+    assert "untrained student: it cannot meet the budget (size" in capsys.readouterr().err
+    found = record.load(out)
+    assert found.search is not None and found.search.winner and found.limits[0].met
+    assert found.recipe["student"]["hidden_size"] == 16 and found.recipe["search"] is None
+    assert any("could not meet the budget (size" in note for note in found.notes)
+    assert main(limited) == 0
+    again = record.load(out)
+    assert all(stage.reused for stage in again.stages) and again.notes == found.notes
+
+
+def test_a_drop_alone_begins_no_search(home: Path) -> None:
+    assert not own._can_be_judged(spec(home, budget={"max_drop": 1}))
+    assert own._can_be_judged(spec(home, budget={"max_drop": 1, "max_latency": "1ms"}))
 
 
 def made(number: int, size: float, ms: float, score: float | None) -> Trial:
