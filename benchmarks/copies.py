@@ -74,7 +74,7 @@ def measure(shape: str, length: int, moved: Progress) -> Copies:
             if not card["again"]:  # the same file in a further runtime
                 row = proof.row(card, counts.total)
                 check = None if card["failure"] else proof.sized(row, made / card["file"])
-                files.append(_file(row, check))
+                files.append(_file(row, check, 0 if card["failure"] else sizes.scales_of(made / card["file"])))
     return Copies(
         attar=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -95,14 +95,14 @@ def _weights(path: Path, parameters: int) -> File:
     return File(**found, once=passed, problem="" if passed else said)
 
 
-def _file(row: Model, check: Check | None) -> File:
-    """`check` is None where the file could not be made."""
+def _file(row: Model, check: Check | None, scales: int = 0) -> File:
+    """`check` is None where the file could not be made; `scales` are bytes that it needs beside its weights."""
     return File(
         name=row.name,
         precision=str(row.precision),
         bits=row.bits or 0.0,
         bytes=row.bytes or 0,
-        needed=row.parameter_bytes or 0,
+        needed=(row.parameter_bytes or 0) + scales,
         once=bool(check and check.passed),
         problem="" if check and check.passed else check.detail if check else "it could not be made",
     )

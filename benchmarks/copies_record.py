@@ -27,7 +27,7 @@ class File(Entry):
     precision: str
     bits: float  # of a weight, over all matrices
     bytes: int
-    needed: int  # by unique parameters of so many bits
+    needed: int  # by unique parameters of so many bits, and scales that are not in them
     once: bool  # whether the export's size check passes: every matrix stands there once
     problem: str = ""  # why it was not made, or what the check says
 
@@ -71,7 +71,7 @@ def table(found: Copies) -> Table:
                     megabytes("needed"),
                     megabytes("bytes") if one.bytes else Cell(DASH),
                     Cell(f"{over:+.1f}".replace("-", "−") if one.bytes else DASH, "", f"{one.bytes} of {one.needed}"),
-                    Cell("yes" if one.once else one.problem or "no", f"{path}.once"),
+                    Cell("yes" if one.once else one.problem, "", f"{path}.once"),
                 ]
             )
         )
@@ -79,12 +79,13 @@ def table(found: Copies) -> Table:
         ("", "file", ""),
         ("", "precision", ""),
         ("a weight", "bits", ""),
-        ("unique parameters × bits", "MB", ""),
+        ("", "needed", "MB"),
     ]
     columns += [("file", "MB", ""), ("file", "more than needed", "%"), ("", "each matrix once", "")]
     caption = (
         f"{found.layers} layers with {found.parameters / 1e6:.1f} million unique parameters; if each layer had its own "
-        f"they would be {found.unshared / 1e6:.1f} million. Scales of blocks are in their bits; what a file has beside "
-        "is its graph, and vectors of 32 bits."
+        f"they would be {found.unshared / 1e6:.1f} million. Needed are unique parameters × bits: scales of blocks are "
+        "in their bits, those that `.tflite` keeps for each channel are added. What a file has beside is its graph, "
+        "and vectors of 32 bits."
     )
     return Table("copies", f"Shared weights stand once: {found.model}", caption, columns, rows)

@@ -59,6 +59,7 @@ class Constant:
     name: str
     shape: tuple[int, ...]
     bytes: int
+    scales: int = 0  # bytes of the scales and zero points that `.tflite` keeps with the tensor, and not as constants
 
     @property
     def elements(self) -> int:
@@ -207,7 +208,9 @@ def _tflite(data: bytes) -> Graph:
             if size := buffer.DataLength() or (buffer.Size() if buffer.Offset() > 1 else 0):
                 shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else []
                 name = f"{number}/{index} {_text(tensor.Name())}"
-                constants.setdefault(tensor.Buffer(), Constant(name, tuple(int(n) for n in shape), size))
+                constants.setdefault(
+                    tensor.Buffer(), Constant(name, tuple(int(n) for n in shape), size, _scales(tensor))
+                )
         names = [  # operators name tensors by index; tensors that share a buffer share its constant's name
             constants[tensor.Buffer()].name if tensor.Buffer() in constants else f"{number}/{index}"
             for index, tensor in enumerate(_each(graph.TensorsLength(), graph.Tensors))
@@ -224,6 +227,12 @@ def _tflite(data: bytes) -> Graph:
         for indices in (whole.InputsAsNumpy(), whole.OutputsAsNumpy())
     )
     return Graph(list(constants.values()), nodes, *flowing)
+
+
+def _scales(tensor: Any) -> int:
+    """Bytes of a tensor's quantization: float32 scales, int64 zero points."""
+    found = tensor.Quantization()
+    return 4 * found.ScaleLength() + 8 * found.ZeroPointLength() if found else 0
 
 
 def _safetensors(data: bytes) -> Graph:

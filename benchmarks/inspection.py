@@ -107,7 +107,8 @@ def held(file: Path) -> dict[Place, Held]:
         weights = place.part != OTHER and not SCALES.search(constant.name)
         halves = constant.name in packed and constant.bytes == constant.elements
         count = constant.elements * (2 if halves else 1) if weights else 0
-        found[place] = Held(found[place].parameters + count, found[place].bytes + constant.bytes)
+        taken = found[place].bytes + constant.bytes + constant.scales
+        found[place] = Held(found[place].parameters + count, taken)
     rest = Place("header" if file.suffix == ".safetensors" else "graph and names")
     found[rest] = Held(0, max(0, file.stat().st_size - sum(own.bytes for own in found.values())))
     return dict(found)

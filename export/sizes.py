@@ -24,7 +24,6 @@ GRAPH_BYTES = 256 * 1024
 MATRICES = 0.01  # of the matrices: shapes and masks, which are none
 # Measured on files of all formats and precisions: 70 to 200 bytes for each operator, 500 to 800 in `.ort`.
 NODE_BYTES, HEADER_BYTES = 1000, 16 * 1024
-CHANNEL_BYTES = 24  # `.tflite` keeps scales and zero points, of a matrix's rows and of its bias, beside the weights
 
 HEAD = {"classifier", "pre_classifier", "pooler", "qa_outputs", "score", "sequence_summary"}
 ATTENTION = {"attention", "sa_layer_norm"}
@@ -54,9 +53,12 @@ class Counts:
         return {name.replace("_", "-"): count for name, count in asdict(self).items() if count}
 
 
-def total(file_bytes: int, parameters: int, width_bits: float) -> tuple[bool, str]:
-    """Whether a file is no larger than its unique parameters need at `width_bits` each, and the figures in words."""
-    needed = int(parameters * width_bits / 8)
+def total(file_bytes: int, parameters: int, width_bits: float, scales: int = 0) -> tuple[bool, str]:
+    """Whether a file is no larger than its unique parameters need at `width_bits` each, and the figures in words.
+
+    `scales` are the bytes of those that the file keeps beside its weights.
+    """
+    needed = int(parameters * width_bits / 8) + scales
     limit = int(needed * (1 + TOLERANCE)) + GRAPH_BYTES
     figures = f"{file_bytes:,} bytes for {parameters:,} parameters of {width_bits:.3g} bits ({needed:,} bytes)"
     if file_bytes > limit:
@@ -69,20 +71,24 @@ def check(file: Path, parameters: int, width_bits: float) -> tuple[bool, str]:
 
     Raises `AttarError` for a file that cannot be read.
     """
-    graph, size = graphs.read(file), file.stat().st_size
-    small_enough, figures = total(size, parameters, width_bits)
+    graph, size, scales = graphs.read(file), file.stat().st_size, scales_of(file)
+    small_enough, figures = total(size, parameters, width_bits, scales)
     if not small_enough:
         return False, figures
     matrices = [one for one in graph.constants if _is_matrix(one)]
     held, limit = sum(one.bytes for one in matrices), int(parameters * width_bits / 8 * (1 + MATRICES))
     if held > limit:
         return False, f"{figures}; its matrices take {held:,}, more than {limit:,}: some are stored twice or wider"
-    rest = size - sum(one.bytes for one in graph.constants)
-    channels = sum(one.shape[0] for one in matrices) if file.suffix == ".tflite" else 0
-    limit = HEADER_BYTES + NODE_BYTES * len(graph.nodes) + CHANNEL_BYTES * channels
+    rest = size - sum(one.bytes for one in graph.constants) - scales
+    limit = HEADER_BYTES + NODE_BYTES * len(graph.nodes)
     if rest > limit:
         return False, f"{figures}; what is beside its constants takes {rest:,}, more than {limit:,}"
     return True, figures
+
+
+def scales_of(file: Path) -> int:
+    """Bytes of the scales that a `.tflite` file keeps with its tensors; 0 for others, in which they are constants."""
+    return sum(one.scales for one in graphs.read(file).constants) if file.suffix == ".tflite" else 0
 
 
 def _is_matrix(constant: graphs.Constant) -> bool:

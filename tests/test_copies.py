@@ -41,5 +41,5 @@ def test_a_file_that_could_not_be_made_is_told() -> None:
 
 @pytest.mark.parametrize("shape", ["bert-mini", "albert"])
 def test_a_shape_whose_layers_do_not_share_is_refused(shape: str) -> None:
-    with pytest.raises(UsageError, match="share their weights|no shape is called"):
+    with pytest.raises(UsageError, match=r"share their weights|no shape is called"):
         copies.measure(shape, 16, lambda what, done, total: None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from attar import recipe
-from attar.compress import factorizing, litert_quantization, pruning, quantization, sharing
+from attar.compress import blocks, factorizing, half, litert_quantization, pruning, quantization, sharing, static_int8
 from attar.compress.evidence import Evidence
 from attar.export import litert, onnx, ort_format, parity, sizes
 from attar.export.single_copies import fold_transposes
@@ -19,7 +19,11 @@ from small_models import PIECES, saved, small
 from transformers import PreTrainedModel
 
 HIDDEN, LENGTH = 256, 12
-FILES = ("fp32.onnx", "int8.onnx", "fp32.ort", "int8.ort", "fp32.tflite", "int8.tflite")
+FILES = (
+    *("fp32.onnx", "int8.onnx", "fp32.ort", "int8.ort", "fp32.tflite", "int8.tflite"),
+    *("fp16.onnx", "fp16.tflite", "int4.onnx", "int4.ort", "int4.tflite", "int8-static.onnx", "int8-static.tflite"),
+)
+BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int8-static": 8}
 GRAPH = 25_000  # bytes for each layer that runs: operators, names, scales of channels
 
 
@@ -48,6 +52,19 @@ class Made(NamedTuple):
     golden: list[Any]
 
 
+def texts() -> list[Features]:
+    draw = np.random.default_rng(0)
+    return [Features(draw.integers(5, PIECES, size).tolist(), [0] * size) for size in (LENGTH, 3, 8, 5)]
+
+
+def bits_of(name: str, folder: Path) -> float:
+    """Of a weight, as the makers of files say them."""
+    kind, form = name.split(".")
+    if kind == "int4":
+        return 4 if form == "tflite" else float((folder / "bits").read_text("utf-8"))
+    return BITS[kind]
+
+
 @pytest.fixture(scope="module", params=["albert", "mixed"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     def make(folder: Path) -> None:
@@ -56,28 +73,36 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         litert.export_fp32(model, folder / "fp32.tflite", LENGTH)
         quantization.onnx_dynamic_int8(folder / "fp32.onnx", folder / "int8.onnx")
         litert_quantization.dynamic_int8(folder / "fp32.tflite", folder / "int8.tflite", "litert")
-        for name in ("fp32", "int8"):
+        half.onnx_fp16(folder / "fp32.onnx", folder / "fp16.onnx")
+        litert_quantization.fp16(folder / "fp32.tflite", folder / "fp16.tflite")
+        bits = blocks.onnx_int4(folder / "fp32.onnx", folder / "int4.onnx", 32, [])
+        (folder / "bits").write_text(str(bits), "utf-8")
+        litert_quantization.int4(folder / "fp32.tflite", folder / "int4.tflite", 4)
+        static_int8.onnx_static_int8(folder / "fp32.onnx", folder / "int8-static.onnx", texts(), 0)
+        litert_quantization.static_int8(folder / "fp32.tflite", folder / "int8-static.tflite", texts(), LENGTH, 0)
+        for name in ("fp32", "int8", "int4"):
             ort_format.convert(folder / f"{name}.onnx", folder / f"{name}.ort")
 
     folder = made_once(tmp_path_factory, f"single-{request.param}", make)
     model = heads.load("sequence", folder / "model")
-    draw = np.random.default_rng(0)
-    rows = [Features(draw.integers(5, PIECES, size).tolist(), [0] * size) for size in (LENGTH, 3, 8, 5)]
+    rows = texts()
     return Made(folder, model, list(zip(rows, heads.answers(model, "sequence", rows, 0), strict=True)))
+
+
+@pytest.mark.parametrize("name", FILES[:6])
+def test_a_file_is_as_large_as_its_weights(name: str, made: Made) -> None:
+    """5 % over unique parameters × bits (vectors stay float32 in int8 files), and the graph."""
+    matrices = sum(weight.numel() for weight in made.model.parameters() if weight.ndim > 1)
+    vectors = checkpoint.unique_parameters(made.model) - matrices
+    needed = matrices * BITS[name.partition(".")[0]] // 8 + 4 * vectors
+    found = (made.folder / name).stat().st_size
+    layers = made.model.config.num_hidden_layers
+    assert needed * 0.99 < found < needed * 1.05 + layers * GRAPH
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_holds_each_weight_once(name: str, made: Made) -> None:
-    """5 % over unique parameters × bits (vectors stay float32 in int8 files), and the graph."""
-    matrices = sum(weight.numel() for weight in made.model.parameters() if weight.ndim > 1)
-    vectors = checkpoint.unique_parameters(made.model) - matrices
-    needed = matrices * (1 if "int8" in name else 4) + 4 * vectors
-    found = (made.folder / name).stat().st_size
-    layers = made.model.config.num_hidden_layers
-    assert needed * 0.99 < found < needed * 1.05 + layers * GRAPH
-    # A copy of the smallest shared matrix in each of the other layers would break that limit.
-    assert (layers - 1) * HIDDEN**2 * (1 if "int8" in name else 4) > needed * 0.05 + layers * GRAPH
-    bits, parameters = (8 if "int8" in name else 32), matrices + vectors
+    bits, parameters = bits_of(name, made.folder), checkpoint.unique_parameters(made.model)
     ok, detail = sizes.check(made.folder / name, parameters, bits)
     assert ok, detail
     assert not sizes.check(made.folder / name, parameters - HIDDEN**2, bits)[0]  # nor is one that is there twice hidden
