@@ -5,8 +5,8 @@
 
 - The first model, to which all speeds refer, has BERT-base's shape and random weights: its cost needs no training.
 - Then the first run's teacher, and every run's student, each in float32 and with dynamic int8, in ONNX Runtime: the
-  run's own files, made anew where they are not there. Each gets the golden texts of its own run in its own pieces, and
-  all take turns.
+  run's own files, made anew where they are not there. The file that a run chose is there too, whatever it is. Each gets
+  the golden texts of its own run in its own pieces, and all take turns.
 - The machine's peak is measured in the same run, so that each model's share of it is known.
 - On an emulated processor instructions are counted in the place of times, and the trained models are scored on the dev
   rows of their runs: what they would answer there.
@@ -66,6 +66,7 @@ def measure(runs: Sequence[Path], asked: Sequence[Target], plan: Plan, moved: Pr
             moved(f"exports {title}", number, len(sources))
             own = run / "artefacts" / "teacher.onnx" if number == 1 else run / "bundle" / "model.onnx"
             made = _both(title, folder, run, plan.lengths, own if number else None, work / f"{number}.onnx")
+            made += _chosen(title, made[0], run / "bundle", [one.path.name for one in made]) if number > 1 else []
             models += [guests.of_bundle(one, run / "bundle") for one in made] if number > 1 else made
         return [_on(target, models, runs, plan, moved) for target in asked]
 
@@ -105,6 +106,18 @@ def _both(title: str, folder: Path, run: Path, lengths: Sequence[int], own: Path
     own_pieces = folder / "tokenizer.json" if folder.name == "teacher" else None  # a student's are its bundle's
     plain = Contender(f"{title} fp32", path, "onnxruntime", None, given, bundle=run / "bundle", tokenizer=own_pieces)
     return [plain, replace(plain, name=f"{title} int8", path=small, precision="int8")]
+
+
+def _chosen(title: str, beside: Contender, bundle: Path, known: Sequence[str]) -> list[Contender]:
+    """A bundle's default, with the texts of the contender `beside` it; none where it is one of those that are known."""
+    card = manifests.load(bundle)
+    one = next(artefact for artefact in card.artefacts if artefact.file == card.default)
+    if one.file in known:
+        return []
+    name, path = f"{title} {one.file}", bundle / one.file
+    fixed = replace(beside, name=name, path=path, runtime=one.runtime, length=one.length, precision=one.precision)
+    texts = compare.queries(compare.sequences(bundle), card, one.length, [one.length]) if one.length else beside.queries
+    return [replace(fixed, queries=texts)]
 
 
 def main(words: Sequence[str] | None = None) -> int:

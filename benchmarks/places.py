@@ -50,9 +50,11 @@ def times(sites: Sequence[Site]) -> Table:
     """Latency of each model on each real target."""
     columns = [("", "target", ""), ("", "model", ""), ("", "length", "pieces"), ("", "threads", "")]
     columns += [("latency", "p50", "ms"), ("latency", "p90", "ms"), ("latency", "speed", "its reference = 1")]
+    columns += [("file", "size", "MB"), ("file", "smaller", "its reference = 1")]
     rows: list[Row] = []
     for at, site in enumerate(sites):
         own: list[Row] = []
+        whole = next((model.bytes for model in site.models if model.name == site.reference), 0)
         for number, model in enumerate(site.models if site.measures == "time" else []):
             for place, one in enumerate(model.cost.latencies if model.cost else []):
                 path = f"{root(site, at)}models[{number}].cost.latencies[{place}]"
@@ -65,11 +67,20 @@ def times(sites: Sequence[Site]) -> Table:
                     figure(f"{path}.p50_ms", one.p50_ms, digits),
                     figure(f"{path}.p90_ms", one.p90_ms, digits),
                     figure(f"{path}.ratio", one.ratio, lambda ratio: f"{digits(ratio)}×", spread),
+                    *_size(f"{root(site, at)}models[{number}].bytes", model.bytes, whole),
                 ]
                 own.append(Row(cells))
         rows += _with_problems(site, own, "time", len(columns))
     caption = "Batch 1. A speed compares models of one target alone; machines are not compared with each other."
     return Table("places", "Times by target", caption, columns, rows)
+
+
+def _size(path: str, size: int, whole: int) -> list[Cell]:
+    """A file's size, and how many times smaller it is than one of `whole` bytes."""
+    if not size:
+        return [Cell(DASH), Cell(DASH)]
+    shown = figure(path, size, lambda bytes_: digits(bytes_ / 1e6))
+    return [shown, Cell(f"{digits(whole / size)}×", "", f"{whole:,} / {size:,} bytes") if whole else Cell(DASH)]
 
 
 def instructions(sites: Sequence[Site]) -> Table:

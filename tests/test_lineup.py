@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,16 @@ def test_a_compressed_student_is_exported_as_its_last_step_left_it(run: Path, tm
     path.write_text(path.read_text("utf-8") + yaml.safe_dump({"compress": [{"quantize": {"bits": 8}}]}), "utf-8")
     (run / "student").rename(run / "student-1-quantize")
     (run / "bundle" / "model.onnx").unlink()
+    manifest = run / "bundle" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text("utf-8")) | {"default": "model.ort"}), "utf-8")
     out = tmp_path / "lineup.json"
     words = ["--shape", "bert-mini", "--length", "8", "--threads", "1", "--quick", "--out", str(out)]
     assert lineup.main([str(run), *words]) == 0
     (site,) = read_document(Bench, out, "lineup").targets
-    assert [one.name for one in site.models][-2:] == ["tiny fp32", "tiny int8"]
+    assert [one.name for one in site.models][-3:] == ["tiny fp32", "tiny int8", "tiny model.ort"]
+    rows = [[cell.text for cell in row.cells[-2:]] for row in places.times([site]).rows]
+    whole, small = site.models[0].bytes, site.models[-1].bytes
+    assert rows[0][1] == "1.00×" and float(rows[-1][1][:-1]) == pytest.approx(whole / small, rel=0.01)
 
 
 @pytest.mark.skipif(not READY, reason="the emulated ARM is not set up (attar arm-setup)")

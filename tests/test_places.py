@@ -104,7 +104,7 @@ def test_figures_lead_back_to_the_record() -> None:
                     found = found[int(word)] if isinstance(found, list) else found[word]
                 assert json.loads(value) == found, path
                 checked += 1
-    assert checked == 7 + 6 + 4
+    assert checked == 9 + 6 + 4
 
 
 def test_a_report_shows_targets(tmp_path: Path, capsys: Capture) -> None:
