@@ -84,7 +84,7 @@ def pages(records: Records) -> dict[str, str]:
     whole = [run for run in records.runs if any(model.role == "artefact" for model in run.models)]
     trained = [run for run in records.runs if run not in whole]
     found = {_page(run): MARK + markdown([run]) for run in whole}
-    found["choosing.md"] = choosing.page(whole, records.studies)
+    found["choosing.md"] = choosing.page(whole, records.studies, dict(records.targets))
     parts = [_runs(whole)] if whole else []
     if trained:
         parts.append(_section(trained_table(trained)) + _remarks(trained))

@@ -2,38 +2,35 @@
 
 - A section is a question, an answer in a sentence with its figures, and the table they come from.
 - A question whose study is not kept has the command that would answer it in place of an answer.
-- Only columns that every row has are averaged, so that no row is flattered by an easier task.
+- Speeds of ways to make a student smaller are those of one run in which all took turns, where there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
 
-from . import derived, searches
+from . import derived, searches, ways
 from .cells import DASH, Cell, Row, Table
-from .derived import chosen, digits, latency_at, setting_of, signed, smaller, speed, split_of
-from .record import Run
+from .derived import chosen, digits, latency_at, setting_of, smaller, speed, split_of
+from .readings import Answer, gain, own, parameters, retention, seen, with_sign
+from .record import Bench, Run
 from .rendering import environment, grid, tidy
-from .study_record import Result, StudyRecord, mean
+from .study_record import StudyRecord, mean
 
 GOALS = (98.0, 95.0)  # percent of the teacher's score
 
 
-class Answer(NamedTuple):
-    """What a study says to its question."""
-
-    sentences: list[str]
-    table: Table
-
-
-def page(runs: Sequence[Run], studies: Sequence[StudyRecord]) -> str:
-    """The whole page; `runs` are those with artefacts."""
+def page(runs: Sequence[Run], studies: Sequence[StudyRecord], timed: Mapping[str, Bench] | None = None) -> str:
+    """The whole page; `runs` are those with artefacts, `timed` the times of a study's files by the study's name."""
     kept = {study.name: study for study in studies}
-    words = {name: _told(name, kept, tell) for name, tell in QUESTIONS.items()}
+    questions = QUESTIONS | {"steps": partial(ways.steps, timed=(timed or {}).get("steps"))}
+    words = {name: _told(name, kept, tell) for name, tell in questions.items()}
     made = sizes(runs, kept.get("small"))
     words["sizes"] = grid(made) if made.rows else ""
-    words["searches"] = "\n".join(grid(searches.table(group)) for group in searches.rivals(runs))
+    words["searches"] = "\n".join(
+        f"{searches.told(group)}\n\n{grid(searches.table(group))}" for group in searches.rivals(runs)
+    )
     return tidy(environment().get_template("choosing.md.j2").render(**words))
 
 
@@ -45,51 +42,13 @@ def _told(name: str, kept: Mapping[str, StudyRecord], tell: Callable[[StudyRecor
     return " ".join(answer.sentences) + f"\n\n{grid(answer.table)}"
 
 
-# ---- what is read off a study
-
-
-def whole(study: StudyRecord) -> list[str]:
-    """The columns in which every row has a score."""
-    return [name for name in study.columns if all(study.score(row, name) is not None for row in study.rows)]
-
-
-def retention(study: StudyRecord, row: str) -> float | None:
-    """Percent of the teacher's score, the mean over whole columns."""
-    found = mean([mean([one.retention for one in study.at(row, column)]) for column in whole(study)])
-    return None if found is None else 100 * found
-
-
-def gain(study: StudyRecord, row: str, column: str, other: str) -> float | None:
-    """Points from the other row to this one."""
-    ours, theirs = study.score(row, column), study.score(other, column)
-    return None if ours is None or theirs is None else 100 * (ours - theirs)
-
-
-def _seen(study: StudyRecord) -> str:
-    """On what an answer rests: columns, seeds."""
-    seeds = {one.seed for one in study.results if one.score is not None and one.column in whole(study)}
-    return f"{', '.join(whole(study)) or 'no task yet'}; {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-
-
-def _signed(value: float | None) -> str:
-    return DASH if value is None else signed(value)
-
-
-def _own(study: StudyRecord, row: str) -> list[Result]:
-    return [one for column in study.columns for one in study.at(row, column) if one.model]
-
-
-def _parameters(study: StudyRecord, row: str) -> float:
-    return mean([float(one.model.parameters or 0) for one in _own(study, row) if one.model]) or 0.0
-
-
 # ---- the answers
 
 
 def shapes(study: StudyRecord) -> Answer:
     """How small a student can be."""
     kept = {row: retention(study, row) for row in study.rows}
-    sizes = {row: _parameters(study, row) for row in study.rows}
+    sizes = {row: parameters(study, row) for row in study.rows}
     known = {row: value for row, value in kept.items() if value is not None}
     sentences = []
     for goal in GOALS:
@@ -107,7 +66,7 @@ def shapes(study: StudyRecord) -> Answer:
     rows = []
     for name in study.rows:
         each = [mean([one.retention for one in study.at(name, column)]) for column in study.columns]
-        rate = mean([one.rate for one in _own(study, name)])
+        rate = mean([one.rate for one in own(study, name)])
         cells = [Cell(name), Cell(digits(sizes[name] / 1e6) if sizes[name] else DASH)]
         cells += [Cell(DASH if value is None else f"{100 * value:.1f}") for value in each]
         value = kept[name]
@@ -115,7 +74,7 @@ def shapes(study: StudyRecord) -> Answer:
         rows.append(Row(cells))
     columns = [("", "student", ""), ("", "parameters", "million"), *(("kept", name, "%") for name in study.columns)]
     columns += [("kept", "on average", "%"), ("", "training", "examples/s")]
-    return Answer(sentences, Table("shapes", "", f"On average: over {_seen(study)}.", columns, rows))
+    return Answer(sentences, Table("shapes", "", f"On average: over {seen(study)}.", columns, rows))
 
 
 def compared(study: StudyRecord) -> Answer:
@@ -127,57 +86,25 @@ def compared(study: StudyRecord) -> Answer:
     sentences = []
     if known:
         most, least = (pick(known, key=lambda row: abs(known[row])) for pick in (max, min))
-        sentences.append(f"The most hangs on **{most}** ({_signed(known[most])} points against {study.against[most]})")
-        sentences[-1] += f", the least on {least} ({_signed(known[least])})." if least != most else "."
+        sentences.append(
+            f"The most hangs on **{most}** ({with_sign(known[most])} points against {study.against[most]})"
+        )
+        sentences[-1] += f", the least on {least} ({with_sign(known[least])})." if least != most else "."
     rows = []
     for row, other in pairs:
         cells = [Cell(row), Cell(other)]
-        cells += [Cell(_signed(gain(study, row, column, other))) for column in study.columns]
-        rows.append(Row([*cells, Cell(_signed(points[row]))]))
+        cells += [Cell(with_sign(gain(study, row, column, other))) for column in study.columns]
+        rows.append(Row([*cells, Cell(with_sign(points[row]))]))
     columns = [("", "with", ""), ("", "against", ""), *(("points", name, "") for name in study.columns)]
     return Answer(
-        sentences, Table("compared", "", f"Over {_seen(study)}.", [*columns, ("points", "on average", "")], rows)
+        sentences, Table("compared", "", f"Over {seen(study)}.", [*columns, ("points", "on average", "")], rows)
     )
-
-
-def steps(study: StudyRecord) -> Answer:
-    """What each way of making a student smaller gives, the smallest file first."""
-    first, column = study.rows[0], study.columns[0]
-    found = {row: one for row in study.rows for one in study.at(row, column)[:1] if one.model and one.score is not None}
-    base = found.get(first)
-    rows, bytes_ = [], {row: float(one.model.bytes or 0) for row, one in found.items() if one.model}
-    drops = {row: gain(study, row, column, first) for row in found}
-    for row in sorted(found, key=lambda name: bytes_[name]):
-        fast, slow = found[row].speed, base.speed if base else None
-        cells = [Cell(row), Cell(digits(bytes_[row] / 1e6))]
-        cells += [Cell(f"{bytes_[first] / bytes_[row]:.1f}×" if base and bytes_[row] else DASH)]
-        cells += [Cell(f"{fast / slow:.2f}×" if fast and slow else DASH), Cell(_signed(drops[row]))]
-        other = study.against.get(row, first)
-        cells.append(Cell(DASH if other == first else f"{_signed(gain(study, row, column, other))} against {other}"))
-        rows.append(Row(cells))
-    near = [row for row, drop in drops.items() if drop is not None and drop >= -0.5 and row != first]
-    sentences = []
-    if near and base:
-        best = min(near, key=lambda row: bytes_[row])
-        sentences.append(
-            f"The smallest file within half a point of the student as it is: **{best}**, "
-            f"{digits(bytes_[best] / 1e6)} MB "
-            f"({bytes_[first] / bytes_[best]:.1f}× smaller, {_signed(drops[best])} points)."
-        )
-    rivals = [(row, other) for row, other in study.against.items() if other != first and {row, other} <= found.keys()]
-    alike = [pair for pair in rivals if abs(bytes_[pair[0]] / bytes_[pair[1]] - 1) < 0.01]
-    told = [f"{row} gives {_signed(gain(study, row, column, other))} points against {other}" for row, other in alike]
-    sentences += [f"With as many bytes, {', '.join(told)}."] if told else []
-    columns = [("", "way", ""), ("", "file", "MB"), ("", "smaller", ""), ("", "speed", "as it is = 1")]
-    columns += [("", "score", "points"), ("", "and", "points")]
-    return Answer(sentences, Table("steps", "", f"Over {_seen(study)}.", columns, rows))
 
 
 QUESTIONS: dict[str, Callable[[StudyRecord], Answer]] = {
     "students": shapes,
     "starts": compared,
     "tinybert": compared,
-    "steps": steps,
 }
 
 

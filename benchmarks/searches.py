@@ -53,6 +53,25 @@ def table(runs: Sequence[Run]) -> Table:
     return Table("searches", "", caption, columns, rows)
 
 
+def told(runs: Sequence[Run]) -> str:
+    """Which of the rivals is ahead at the same cost, and whose best is, trained in full."""
+    metric = metric_of(runs[0])
+    even = min(_ends(_search(run).trials)[-1] for run in runs)
+    early = {run.name: _within(_search(run).trials, even) for run in runs}
+    shared = _shared(list(early.values()), metric)
+    counts = {name: sum(id(one) in shared for one in trials) for name, trials in early.items()}
+    ahead = max(counts, key=lambda name: counts[name])
+    others = ", ".join(f"{name} {count}" for name, count in counts.items() if name != ahead)
+    said = f"At the same cost, {digits(even / 60)} minutes, **{ahead}** is ahead: {counts[ahead]} of the {len(shared)} "
+    said += f"files on the shared front are its own ({others})."
+    full = {run.name: value for run in runs if (value := score(chosen(run), split_of(run), metric)) is not None}
+    if full:
+        best = max(full, key=lambda name: full[name])
+        said += f" Trained in full, the best scores are {', '.join(f'{100 * v:.1f} ({n})' for n, v in full.items())}"
+        said += f": {best}'s is the highest."
+    return said
+
+
 def _ends(trials: Sequence[Trial]) -> list[float]:
     """Seconds after which each had ended, in the order in which they were made; 0 comes first."""
     return list(accumulate((one.seconds for one in trials), initial=0.0))

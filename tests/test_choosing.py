@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from attar.benchmarks import choosing, searches
-from attar.benchmarks.record import Cost, Latency, Model, Run, Search, Trial
+from attar.benchmarks import choosing, readings, searches, ways
+from attar.benchmarks.record import Bench, Cost, Latency, Model, Placed, Run, Search, Site, Trial
 from attar.benchmarks.study_record import Result, StudyRecord
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,8 +77,8 @@ def test_a_column_that_a_row_lacks_is_not_averaged(easy: float, hard: float) -> 
     found = study(
         "students", {("one", "a"): taught(easy, 1), ("one", "b"): taught(hard, 1), ("two", "a"): taught(easy, 1)}
     )
-    assert choosing.whole(found) == ["a"]
-    assert choosing.retention(found, "one") == choosing.retention(found, "two")
+    assert readings.whole(found) == ["a"]
+    assert readings.retention(found, "one") == readings.retention(found, "two")
 
 
 def test_what_is_compared_stands_by_the_size_of_its_difference() -> None:
@@ -95,7 +95,7 @@ def test_steps_stand_by_their_bytes_with_speed_and_points_against_the_first() ->
         ("trimmed", "a"): [model("teacher", 0.8), model("m4.onnx", 0.7, 1, 1_000_000, 3.0)],
         ("learnt", "a"): [model("teacher", 0.8), model("m8.onnx", 0.787, 1, 2_000_100, 5.0)],
     }
-    answer = choosing.steps(study("steps", cells, {"trimmed": "bits", "learnt": "bits"}))
+    answer = ways.steps(study("steps", cells, {"trimmed": "bits", "learnt": "bits"}))
     assert "**bits**, 2.00 MB (4.0× smaller, −0.3 points)" in answer.sentences[0]
     assert answer.sentences[1] == "With as many bytes, learnt gives −1.0 points against bits."
     shown = [[cell.text for cell in row.cells] for row in answer.table.rows]
@@ -110,6 +110,43 @@ def test_the_page_says_what_is_not_measured_and_lists_files_by_size() -> None:
     small = {("2 MB", "a"): [model("teacher", 0.8, 1, 90_000_000), model("s.onnx", 0.76, 1, 1_500_000, 6.0)]}
     table = choosing.sizes([sample()], study("small", small))
     assert [cell.text for cell in table.rows[0].cells] == ["1.50", "a, 2 MB", "95.0", "60.0×", "6.0×", "–", "1"]
+
+
+def test_ways_that_were_timed_in_one_run_have_the_speeds_of_it() -> None:
+    cells = {(row, "a"): [model("teacher", 0.8), model("m.onnx", 0.8, 1, 8, 2.0)] for row in ("as it is", "bits")}
+    found = study("steps", cells)
+    found.results[1].folder = "y"
+    timed = {"as it is": 4.0, "bits": 10.0}
+    models = [
+        Placed(name=f"{folder}/m.onnx", runtime="onnxruntime", bytes=8, cost=model("m", 1, 1, 1, ratio).cost)
+        for folder, ratio in zip("xy", timed.values(), strict=True)
+    ]
+    bench = Bench(targets=[Site(target="local", measures="time", models=models)])
+    for run, speed, said in ((bench, "2.50×", "in one run"), (None, "1.00×", "each of the cell's own run")):
+        answer = ways.steps(found, run)
+        assert [row.cells[3].text for row in answer.table.rows if row.cells[0].text == "bits"] == [speed]
+        assert said in answer.table.caption
+    del models[1]
+    lacking = Bench(targets=[Site(target="local", measures="time", models=models)])
+    assert "each of the cell's own run" in ways.steps(found, lacking).table.caption
+
+
+def test_whether_pruning_pays_is_told_by_students_of_one_shape() -> None:
+    cells = {
+        ("as it is", "a"): [model("teacher", 0.8), model("m.onnx", 0.8, 1, 8_000_000)],
+        ("pruned", "a"): [model("teacher", 0.8), model("m.onnx", 0.75, 1, 4_000_000)],
+        ("narrow", "a"): [model("teacher", 0.8), model("m.onnx", 0.77, 1, 4_000_100)],
+        ("bits", "a"): [model("teacher", 0.8), model("m.onnx", 0.79, 1, 4_000_000)],
+    }
+    found = study("steps", cells)
+    steps = {"pruned": [{"prune": {"ffn": 0.5}}], "bits": [{"quantize": {"bits": 4}}]}
+    found.study = {"rows": {row: {"set": {"compress": steps[row]} if row in steps else {}} for row in found.rows}}
+    (said,) = ways.pruning(found, "a", {"as it is": 8e6, "pruned": 4e6, "narrow": 4.0001e6, "bits": 4e6})
+    assert said.startswith("Pruning is not worth its training here") and "**narrow** (pruned 75.0, narrow 77.0)" in said
+    found.results[1].models[1].scores["dev"]["accuracy"] = 0.78
+    (said,) = ways.pruning(found, "a", {"as it is": 8e6, "pruned": 4e6, "narrow": 4.0001e6, "bits": 4e6})
+    assert said.startswith("Pruning is worth") and "**pruned** (pruned 78.0" in said
+    assert ways.pruning(found, "a", {"as it is": 8e6, "pruned": 4e6}) == []
 
 
 def trial(number: int, bytes_: int, score: float | None) -> Trial:
@@ -140,6 +177,7 @@ def test_searches_of_one_task_under_one_budget_stand_side_by_side() -> None:
     assert shown[0][7] == "8.89" and shown[0][9] == "90.5"  # the chosen file of the sample, as it was trained in full
     assert ("its first 1.00 minutes", "on the shared front", "of 3") in made.columns
     assert shown[0][5:7] == ["2", "80.0"] and shown[1][5:7] == ["1", "75.0"]
+    assert "**by-search** is ahead: 2 of the 3 files on the shared front are its own (by-hand 1)" in searches.told(pair)
     assert "By a search or by hand" in choosing.page(pair, []) and "by hand" not in choosing.page([ours], [])
 
 
