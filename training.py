@@ -74,6 +74,7 @@ class Job:
     evaluate: Callable[[], Scores] | None = None
     progress: Progress = lambda what, done, remark: None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    where: Callable[[int], str] = lambda row: ""  # where a training row was read, as far as known
     processes: Processes = ALONE  # `loss` gives this one's part: averaged over all, the whole batch's
 
 
@@ -240,14 +241,29 @@ def _rounds(kind: str) -> bool:
 
 def _diverged(job: Job, what: str, state: State, rows: npt.NDArray[np.int64]) -> DivergedError:
     """The error that names the phase, the step and the batch."""
-    numbers = sorted(rows.tolist())
-    named = ", ".join(map(str, numbers[:NAMED])) + (f" and {len(numbers) - NAMED} more" if numbers[NAMED:] else "")
     return DivergedError(
-        f"{what} at step {state.step + 1}, on the training rows {named} (the first is 0)",
+        f"{what} at step {state.step + 1}, on the training rows {_named(job, sorted(rows.tolist()))}",
         where=job.phase,
         fix="lower its learning_rate, or look at those rows; until the recipe is changed the state before them is in "
         f"{job.folder / NAME}",
     )
+
+
+def _named(job: Job, numbers: Sequence[int]) -> str:
+    """Rows by where they were read, `rows.tsv:3, 17`, or by their numbers."""
+    more = f" and {len(numbers) - NAMED} more" if numbers[NAMED:] else ""
+    places = [job.where(number) for number in numbers[:NAMED]]
+    if not all(places):
+        return f"{', '.join(map(str, numbers[:NAMED]))}{more} (the first is 0)"
+    lines: dict[str, list[int]] = {}
+    for place in places:
+        file, _, line = place.rpartition(":")
+        if line.isdecimal():
+            lines.setdefault(file, []).append(int(line))
+        else:
+            lines[place] = []
+    named = (f"{file}:{', '.join(map(str, sorted(found)))}" if found else file for file, found in lines.items())
+    return "; ".join(named) + more
 
 
 def _clip(weights: list[nn.Parameter], limit: float) -> float:

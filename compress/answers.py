@@ -101,6 +101,7 @@ def learn_answers(pair: Pair, plan: recipe.Prediction, folder: Path, allowed: fl
             pair.task.metric,
             pair.evaluate,
             pair.progress,
+            where=pair.train.where,
             processes=pair.processes,
         )
     )

@@ -156,6 +156,7 @@ def learn_layers(
                 pair.seed,
                 folder,
                 progress=pair.progress,
+                where=pair.train.where,
                 processes=pair.processes,
             )
         )

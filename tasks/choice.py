@@ -62,6 +62,7 @@ class Pairs(Encoded):
     features: list[Features]
     owner: Indices
     gold: Indices
+    places: Sequence[str] = ()  # where each question was read
 
     @cached_property
     def starts(self) -> Indices:
@@ -73,6 +74,10 @@ class Pairs(Encoded):
         """Pieces of each question's longest pair."""
         sizes = np.array([len(row.input_ids) for row in self.features], np.int64)
         return [int(length) for length in np.maximum.reduceat(sizes, self.starts[:-1])]
+
+    def where(self, row: int) -> str:
+        """Where a question was read."""
+        return self.places[row] if self.places else ""
 
     def sequences(self, rows: Indices) -> Indices:
         """The numbers of these questions' pairs."""
@@ -93,8 +98,8 @@ class Pairs(Encoded):
         """These questions, and the numbers of their pairs."""
         rows = np.array(numbers, np.int64)
         pairs, counts = self.sequences(rows), np.diff(self.starts)[rows]
-        owner = np.repeat(np.arange(len(rows)), counts)
-        return Pairs([self.features[pair] for pair in pairs], owner, self.gold[rows]), pairs
+        owner, places = np.repeat(np.arange(len(rows)), counts), [self.where(number) for number in numbers]
+        return Pairs([self.features[pair] for pair in pairs], owner, self.gold[rows], places), pairs
 
     @property
     def chance(self) -> float:
@@ -116,7 +121,8 @@ def encode(questions: Sequence[Question], encoder: Encoder) -> Pairs:
     owner = [number for number, question in enumerate(questions) for _ in question.candidates]
     pairs = [(question.context, candidate) for question in questions for candidate in question.candidates]
     gold = np.array([question.gold for question in questions], np.int64)
-    return Pairs(encoder.encode(pairs), np.array(owner, np.int64), gold)
+    places = [question.where for question in questions]
+    return Pairs(encoder.encode(pairs), np.array(owner, np.int64), gold, places)
 
 
 class ChoiceTask:

@@ -44,11 +44,12 @@ class EmbeddingTask:
 
     def encode(self, rows: Sequence[Example], encoder: Encoder) -> EncodedTexts:
         """Pairs as two sequences each, with their scores; single texts as one each, with none."""
+        places = [row.where for row in rows]
         if rows[0].text_pair is None:
             nothing = np.full(len(rows), np.nan, np.float32)
-            return EncodedTexts(encoder.encode([(row.text, None) for row in rows]), nothing)
+            return EncodedTexts(encoder.encode([(row.text, None) for row in rows]), nothing, 1, places)
         texts = [(text, None) for row in rows for text in (row.text, row.text_pair or "")]
-        return EncodedTexts(encoder.encode(texts), np.array([number(row) for row in rows], np.float32), 2)
+        return EncodedTexts(encoder.encode(texts), np.array([number(row) for row in rows], np.float32), 2, places)
 
     def score(self, answers: Answers, encoded: EncodedTexts) -> dict[str, float]:
         """Spearman and Pearson of the cosines of pairs, answers of shape (2 x pairs, width), with their scores."""

@@ -44,6 +44,10 @@ class EncodedWindows(Encoded):
         """Questions."""
         return len(self.questions)
 
+    def where(self, row: int) -> str:
+        """Where the question of a window was read."""
+        return self.questions[self.windows[row].row].where
+
     def batch(self, rows: Indices, pad_id: int) -> Batch:
         """These windows, padded to the longest of them; the targets are the pieces of start and end, (rows, 2)."""
         taken = [self.windows[row] for row in rows]

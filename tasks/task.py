@@ -54,6 +54,10 @@ class Encoded(ABC):
     def lengths(self) -> list[int]:
         """Pieces of each row's longest sequence."""
 
+    def where(self, row: int) -> str:  # noqa: ARG002
+        """Where a row was read, such as `rows.tsv:17`; empty where that is not known."""
+        return ""
+
     def sequences(self, rows: Indices) -> Indices:
         """The numbers of the sequences that `batch` takes for these rows, in its order."""
         return rows

@@ -32,12 +32,17 @@ class EncodedTexts(Encoded):
     features: list[Features]
     targets: npt.NDArray[Any]
     orders: int = 1
+    places: Sequence[str] = ()  # where each row was read
 
     @property
     def lengths(self) -> list[int]:
         """Pieces of each row's longest sequence."""
         sizes = np.array([len(row.input_ids) for row in self.features], np.int64)
         return [int(size) for size in sizes.reshape(-1, self.orders).max(1)]
+
+    def where(self, row: int) -> str:
+        """Where a row was read."""
+        return self.places[row] if self.places else ""
 
     def sequences(self, rows: Indices) -> Indices:
         """The sequences of these rows, a row's orders one after the other."""
@@ -57,7 +62,8 @@ class EncodedTexts(Encoded):
         """These rows, and the numbers of their sequences."""
         rows = np.array(numbers, np.int64)
         chosen = self.sequences(rows)
-        return EncodedTexts([self.features[number] for number in chosen], self.targets[rows], self.orders), chosen
+        features, places = [self.features[number] for number in chosen], [self.where(number) for number in numbers]
+        return EncodedTexts(features, self.targets[rows], self.orders, places), chosen
 
 
 class TextTask:
@@ -104,7 +110,8 @@ class TextTask:
     def encode(self, rows: Sequence[Example], encoder: Encoder) -> EncodedTexts:
         """The texts as pieces, the labels as targets."""
         pairs = [order for row in rows for order in orders(row.text, row.text_pair, self.both_orders)]
-        return EncodedTexts(encoder.encode(pairs), self.targets(rows), 2 if self.both_orders else 1)
+        count, places = 2 if self.both_orders else 1, [row.where for row in rows]
+        return EncodedTexts(encoder.encode(pairs), self.targets(rows), count, places)
 
     def targets(self, examples: Sequence[Example]) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
         """Class indices or values, shape (rows,)."""

@@ -38,6 +38,10 @@ class EncodedSentences(Encoded):
         """Pieces of each sentence."""
         return [len(row.input_ids) for row in self.features]
 
+    def where(self, row: int) -> str:
+        """Where a sentence was read."""
+        return self.rows[row].where
+
     def batch(self, rows: Indices, pad_id: int) -> Batch:
         """These sentences, padded to the longest of them; the targets, (rows, pieces), are those of `Labels.targets`.
 

@@ -60,6 +60,7 @@ def finetune(
             task.metric,
             evaluate,
             progress,
+            where=train.where,
             processes=processes,
         )
     )

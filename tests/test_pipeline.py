@@ -205,7 +205,11 @@ def test_a_run_that_diverged_starts_again_with_another_recipe(
     capsys.readouterr()
     assert main([*words, "--set", "distil.prediction.learning_rate=1e35"]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "prediction: the loss is" in line and "training rows" in line
+    assert "prediction: the loss is" in line
+    file, _, rest = line.partition("on the training rows ")[2].partition(":")
+    assert file == str(home / "train.tsv")  # the lines of the batch, sorted; the first holds the names of the columns
+    lines = [int(word) for word in rest.partition(";")[0].partition("(")[0].split(",")]
+    assert lines == sorted(set(lines)) and min(lines) >= 2
     assert list(out.glob(".work-distil/checkpoints/prediction/checkpoint.safetensors"))  # the state before it
     assert not (out / "student").exists()
     assert main(words) == 0

@@ -156,6 +156,17 @@ def test_divergence_names_its_batch_and_leaves_the_state_before_it(tmp_path: Pat
     assert training.fit(mended).done
 
 
+def test_the_rows_of_a_batch_are_named_by_where_they_were_read(tmp_path: Path) -> None:
+    """Of several files, each once; by their numbers where some are not known."""
+    one = job(tmp_path)
+    one.where = ["b.tsv:30", "b.tsv:4", "data[7]", "a.tsv:2"].__getitem__
+    assert training._named(one, [0, 1, 2, 3]) == "b.tsv:4, 30; data[7]; a.tsv:2"
+    one.where = ["a.tsv:3", ""].__getitem__
+    assert training._named(one, [0, 1]) == "0, 1 (the first is 0)"
+    one.where = lambda row: f"a.tsv:{row}"
+    assert training._named(one, list(range(70))).endswith(", 63 and 6 more")
+
+
 def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Stop):
         training.fit(job(tmp_path, 5))
