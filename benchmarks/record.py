@@ -197,6 +197,7 @@ class Training(Entry):
     kept_epoch: float | None = None
     peak_memory: int | None = None  # bytes, peak resident memory of the training process
     threads: int | None = None
+    asked_seconds: float = 0.0  # in which the teacher answered beforehand, for all epochs
 
 
 class Share(Entry):

@@ -133,4 +133,5 @@ def teacher_answers(pair: Pair, folder: Path) -> Cache:
     width = heads.width(pair.teacher, pair.task)
     each = [4 * width * (len(row.input_ids) if pieces else 1) for row in features]
     name = key(pair.digest, features, ["logits", pair.task.head])
-    return Cache(folder / name[:16], name, each, make, pair.progress, "teacher's answers", pair.processes)
+    with pair.asking():
+        return Cache(folder / name[:16], name, each, make, pair.progress, "teacher's answers", pair.processes)

@@ -97,11 +97,12 @@ def learn(
     curves, rows = [], len(pair.train.lengths)
     if inside:
         state = layers.learn_layers(pair, inside, work / "intermediate", allowed, shared)
-        curves.append(curve(stage, "intermediate", rows, state))
+        curves.append(curve(stage, "intermediate", rows, state, pair.asked))
         allowed = None if allowed is None else allowed - layers.kept(pair, inside, allowed, shared)
+    before = pair.asked
     if plan.prediction.epochs:
         state = answers.learn_answers(pair, plan.prediction, work / "prediction", allowed)
-        curves.append(curve(stage, "prediction", rows, state))
+        curves.append(curve(stage, "prediction", rows, state, pair.asked - before))
     return curves
 
 

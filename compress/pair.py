@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,14 @@ class Pair:
     kept: Path | None = None  # where others find what the teacher answers; None: nobody else asks
     heads: Heads | None = None  # None: the student has all that it had
     processes: Processes = ALONE  # that distil it together
+    asked: float = 0.0  # seconds in which the teacher answered beforehand
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """What is done within it is to let the teacher answer beforehand."""
+        started = time.monotonic()
+        yield
+        self.asked += time.monotonic() - started
 
     @property
     def device(self) -> torch.device:

@@ -56,7 +56,8 @@ class TeacherStates:
         name = key(pair.digest, pair.lessons.features, what)
         place = folder / name[:16] if held else folder / "states"
         try:
-            self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states", pair.processes)
+            with pair.asking():
+                self.cache = Cache(place, name, each, self._make, pair.progress, "teacher's states", pair.processes)
         except DiskFullError as error:
             pair.progress("teacher's states", 1.0, f"{error.what}, {error.where}: it runs beside the student")
 

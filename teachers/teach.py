@@ -138,8 +138,8 @@ def anew(model: PreTrainedModel) -> PreTrainedModel:
     return fresh
 
 
-def curve(stage: str, phase: str, examples: int, state: training.State) -> dict[str, Any]:
-    """A phase of training as the run record holds it."""
+def curve(stage: str, phase: str, examples: int, state: training.State, asked: float = 0.0) -> dict[str, Any]:
+    """A phase of training as the run record holds it; `asked` are seconds in which a teacher answered beforehand."""
     return {
         "stage": stage,
         "phase": phase,
@@ -148,4 +148,5 @@ def curve(stage: str, phase: str, examples: int, state: training.State) -> dict[
         "kept_epoch": state.kept,
         "peak_memory": training.peak_memory(),
         "threads": torch.get_num_threads(),
+        "asked_seconds": asked,
     }

@@ -43,22 +43,21 @@ ABOUT = {
 
 
 def attar(work: Path) -> dict[str, Any]:
-    """Ours: the stage `distil` of the command, all of its time but what evaluations take."""
+    """Ours: the stage `distil` of the command; its time is that of training and of the teacher's answers before it."""
     words = ["distil", str(work / "recipe.yaml"), "--out", str(work / "ours"), "--json"]
     record = json.loads(_call([sys.executable, "-m", "attar.cli", *words]))
-    phases = []
+    phases, overhead = [], 0.0
     for training in record["training"]:
         if training["stage"] != "distil":
             continue
         points, seconds = [], 0.0
+        overhead += training["asked_seconds"]
         for epoch in training["epochs"]:
             seconds += epoch["seconds"]
             if "accuracy" in epoch["scores"]:
                 points.append(Point(seconds=seconds, accuracy=epoch["scores"]["accuracy"]))
         examples = training["examples"] * round(training["epochs"][-1]["epoch"])
         phases.append(Phase(phase=training["phase"], examples=examples, seconds=seconds, points=points))
-    whole = next(stage["seconds"] for stage in record["stages"] if stage["name"] == "distil")
-    overhead = whole - sum(phase.seconds for phase in phases)
     return {"phases": phases, "overhead": overhead, "versions": {"attar": __version__}}
 
 

@@ -1,7 +1,7 @@
 """`attar-distillation-peers/1`: one comparison of distilling programs, the only source of its table.
 
 - Every contender had the same teacher, first student, rows, losses and number of steps, on one machine, one after the
-  other. Training time leaves out evaluations and the loading of models; attar's holds all of its stage but those.
+  other. Training time leaves out evaluations and the loading of models; it holds what the teacher answers beforehand.
 - `target` is the dev accuracy that the weakest contender reached at best, so that each has a time to it.
 """
 

@@ -20,9 +20,9 @@ def table(found: Comparison) -> Table:
     ]
     caption = (
         f"{found.rows['train']:,} training rows, {found.rows['dev']:,} dev rows; the same teacher, first student, "
-        f"losses and steps, {found.plan['threads']} threads, one program after the other on one machine. attar's time "
-        "holds its evaluations and the teacher's answers; the others' leaves evaluations out. The accuracy that times "
-        "are compared at is the best of the weakest program."
+        f"losses and steps, {found.plan['threads']} threads, one program after the other on one machine. Times "
+        "leave evaluations and loading out, and hold the teacher's answers. The accuracy that times are compared at is "
+        "the best of the weakest program."
     )
     return Table("distillation", "Distilling programs side by side", caption, columns, rows)
 
