@@ -51,7 +51,7 @@ def table(run: Run) -> Table:
     for stop in stops(run):
         ms = stop.latency.p50_ms if stop.latency else None
         cells = [
-            Cell(stop.name, "", source(stop.path, stop.name)),
+            Cell(stop.name, "", source(f"{stop.path}.{'name' if isinstance(stop.one, Model) else 'stage'}", stop.name)),
             figure(f"{stop.path}.parameters", stop.one.parameters, lambda count: f"{count:,}"),
             figure(stop.size, stop.bytes, lambda count: digits(count / 1e6)),
             _change(before and before.bytes, stop.bytes, lambda old, new: f"{old / new:.2f}×"),
@@ -95,8 +95,8 @@ def waterfall_figure(run: Run, key: str) -> Figure | None:
 
 
 def stops(run: Run) -> Iterator[Stop]:
-    """The teacher, the student after each stage, and the file that was chosen; nothing where there was no road."""
-    if not run.road:
+    """The teacher, the student after each stage, and the file that was chosen; nothing where none was."""
+    if not run.choice:
         return
     metric, setting = metric_of(run), setting_of(run)
 
@@ -104,24 +104,29 @@ def stops(run: Run) -> Iterator[Stop]:
         times = timed.cost.latencies if isinstance(timed, Model) else timed.latencies
         latency = next((item for item in times if (item.length, item.threads) == setting), None)
         where = f"{at}[{times.index(latency)}].p50_ms" if latency else at
-        bytes_ = f"{path}.parameter_bytes" if name == "teacher" else f"{path}.bytes"
+        bytes_ = f"{path}.parameter_bytes" if name in ("teacher", "student") else f"{path}.bytes"
         return Stop(path, name, one, size, bytes_, latency, where, one.scores.get("dev", {}).get(metric))
 
-    exported = next(
-        ((n, one) for n, one in enumerate(run.models) if one.role == "artefact" and one.of == "teacher"), None
-    )
-    for number, model in enumerate(run.models):
-        if model.role == "teacher":
-            place, timed = exported or (number, model)
-            yield stop(
-                f"models[{number}]", "teacher", model, model.parameter_bytes, timed, f"models[{place}].cost.latencies"
-            )
+    for role in ("teacher",) if run.road else ("teacher", "student"):  # without steps the student is of one stage
+        for number, model in enumerate(run.models):
+            if model.role == role:
+                place, timed = _whole(run, role) or (number, model)
+                at = f"models[{place}].cost.latencies"
+                yield stop(f"models[{number}]", role, model, model.parameter_bytes, timed, at)
     for number, stone in enumerate(run.road):
         yield stop(f"road[{number}]", stone.stage, stone, stone.bytes, stone, f"road[{number}].latencies")
     for number, model in enumerate(run.models):
         if model.name == run.choice:
             path = f"models[{number}]"
             yield stop(path, model.name, model, model.bytes, model, f"{path}.cost.latencies")
+
+
+def _whole(run: Run, of: str) -> tuple[int, Model] | None:
+    """A model's float32 ONNX file, and its place in the record."""
+    for number, model in enumerate(run.models):
+        if (model.role, model.of, model.precision, model.runtime) == ("artefact", of, "fp32", "onnxruntime"):
+            return number, model
+    return None
 
 
 def _change(before: Any, now: Any, show: Callable[[Any, Any], str]) -> Cell:
