@@ -84,7 +84,7 @@ def distil(
     def further() -> training.Scores:
         return {"perplexity": perplexity(student, found, dev, plan.batch_size)} if decoder else {}
 
-    with attention.recordable(teacher, student) if plan.attention else contextlib.nullcontext():
+    with attention.recordable(teacher, student) if plan.attention or plan.relations else contextlib.nullcontext():
         state = rows.learn(
             "general",
             objective,

@@ -4,6 +4,7 @@
   loss, and the cosine of the last hidden states. As in its authors' code the teacher reads the masked text too, and
   the soft loss is asked at every real piece; `soft_pieces: masked` asks it where pieces are to be guessed alone.
 - TinyBERT (arXiv 1909.10351, section 3.2): embeddings, hidden states and attention scores (eq. 7-9), no prediction.
+- MiniLM (arXiv 2002.10957): self-attention relations of one layer of the teacher and the student's last (`relations`).
 - DistilGPT: as DistilBERT, with the causal loss in the place of the masked one.
 - It is a pre-training objective (`teachers.objectives`) whose `model` is the student, so corpus, checkpoints and
   several processes are those of pre-training. The teacher is no part of the module: no checkpoint holds it.
@@ -26,7 +27,7 @@ from ..teachers import checkpoint, layout, vocabulary_files
 from ..teachers.objectives.base import IGNORED, Batch, Losses, Objective
 from ..teachers.objectives.heads import piece_logits
 from ..teachers.objectives.mlm import Masking, mask_pieces
-from . import losses, projections, states
+from . import losses, projections, relations, states
 from .divergence import forward_kl, reverse_kl
 from .states import NONE, Seen, Wanted
 
@@ -83,8 +84,8 @@ class GeneralDistillation(Objective):
         """Every loss whose weight is not zero, by its name in the recipe."""
         mapped = dict(enumerate(self.layers, 1))
         with torch.no_grad():
-            their_last, theirs = self._see(self.teacher, batch, mapped.values())
-        our_last, ours = self._see(self.model, batch, mapped)
+            their_last, theirs = self._see(self.teacher, batch, mapped.values(), self.related[1])
+        our_last, ours = self._see(self.model, batch, mapped, self.related[0])
         found = self._predictions(batch, our_last, their_last) if self.plan.predicts else {}
         mask = batch["attention_mask"]
         if self.plan.cosine:
@@ -92,12 +93,19 @@ class GeneralDistillation(Objective):
             found["cosine"] = self.plan.cosine * self._of_all(error, mask.sum())
         return found | self._layers(mask, ours, theirs)
 
-    def _see(self, model: PreTrainedModel, batch: Batch, layers: Iterable[int]) -> tuple[Tensor, Seen]:
+    @property
+    def related(self) -> tuple[int, int]:
+        """The layers whose relations are compared: the student's last, and the teacher's last or another."""
+        return len(self.layers), self.plan.relation_layer or layout.shape(self.teacher).layers
+
+    def _see(self, model: PreTrainedModel, batch: Batch, layers: Iterable[int], related: int) -> tuple[Tensor, Seen]:
         """The last hidden states (batch, length, hidden), and what the losses read of these layers."""
         plan, chosen = self.plan, frozenset(layers)
+        vectors = frozenset({related}) if plan.relations else NONE
         hidden = (frozenset({0}) if plan.embedding else NONE) | (chosen if plan.hidden else NONE)
         inputs = {name: batch[name] for name in checkpoint.takes(model) if name in batch}
-        with states.watching(model, Wanted(hidden=hidden, scores=chosen if plan.attention else NONE)) as seen:
+        wanted = Wanted(hidden=hidden, scores=chosen if plan.attention else NONE, vectors=vectors)
+        with states.watching(model, wanted) as seen:
             outputs: Any = layout.encoder(model)(**inputs)
         return outputs.last_hidden_state, seen
 
@@ -142,6 +150,12 @@ class GeneralDistillation(Objective):
             ]
             pairs = mask.sum(1).pow(2).sum()
             found["attention"] = plan.attention * self._of_all(torch.stack(errors).sum(), pairs)
+        if plan.relations:
+            vectors = ours.vectors[self.related[0]], theirs.vectors[self.related[1]]
+            narrow, wide = (one.shape[2] * one.shape[4] for one in vectors)
+            heads = relations.relation_heads(plan.relation_heads, layout.shape(self.teacher).heads, wide, narrow)
+            error = relations.relation_error(*vectors, mask, plan.relation_kinds, heads)
+            found["relations"] = plan.relations * self._of_all(error, mask.sum())
         return found
 
     def _of_all(self, mean: Tensor, count: Tensor) -> Tensor:
@@ -164,3 +178,5 @@ def check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.Gener
             where="distil.general.attention",
             fix="set it to 0",
         )
+    if plan.relations:
+        relations.check(teacher, student, plan, "distil.general")

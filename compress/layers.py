@@ -22,12 +22,13 @@ from .. import recipe, training
 from ..errors import UsageError
 from ..students import activations
 from ..teachers import checkpoint, layout
-from . import attention, losses, projections, states
+from . import attention, losses, projections, relations, states
 from .pair import Pair
 from .patient import patient_error, summary
-from .relations import relation_error, relation_heads
 from .states import Seen, Wanted
 from .teacher_states import TeacherStates, bytes_each
+
+PLACE = "distil.intermediate"
 
 
 class Projections(nn.Module):
@@ -64,25 +65,18 @@ class Projections(nn.Module):
 
 def check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.Intermediate) -> None:
     """Refuse a loss that these two, of which only the shapes are read, cannot have."""
-    large, small = layout.shape(teacher), layout.shape(student)
-    for name in ("attention", "relations"):
-        if getattr(plan, name) and layout.kind(student.config) in checkpoint.DECODERS:
-            raise UsageError(
-                "attention scores and relations teach encoders alone: a GPT's are of no use where it must not look",
-                where=f"distil.intermediate.{name}",
-                fix="set it to 0",
-            )
+    if plan.attention and layout.kind(student.config) in checkpoint.DECODERS:
+        raise UsageError(
+            "attention scores teach encoders alone: a GPT's are of no use where it must not look",
+            where=f"{PLACE}.attention",
+            fix="set it to 0",
+        )
     if plan.relations:
-        relation_heads(plan.relation_heads, large.heads, large.hidden, small.hidden)
-        if (plan.relation_layer or 1) > large.layers:
-            raise UsageError(
-                f"the teacher has {large.layers} layers and no layer {plan.relation_layer}",
-                where="distil.intermediate.relation_layer",
-            )
-    if plan.patient and small.layers < 2:
+        relations.check(teacher, student, plan, PLACE)
+    if plan.patient and layout.shape(student).layers < 2:
         raise UsageError(
             "patient distillation leaves the last layer to the prediction, and the student has only one",
-            where="distil.intermediate.patient",
+            where=f"{PLACE}.patient",
             fix="set student.layers: 2, or patient: 0",
         )
 
@@ -201,8 +195,8 @@ def layer_losses(
     if plan.relations:
         ours, theirs = student.vectors[last], teacher.vectors[plan.relation_layer or top]
         wide, narrow = (vectors.shape[2] * vectors.shape[4] for vectors in (theirs, ours))
-        heads = relation_heads(plan.relation_heads, layout.shape(pair.teacher).heads, wide, narrow)
-        found["relations"] = plan.relations * relation_error(ours, theirs, mask, plan.relation_kinds, heads)
+        heads = relations.relation_heads(plan.relation_heads, layout.shape(pair.teacher).heads, wide, narrow)
+        found["relations"] = plan.relations * relations.relation_error(ours, theirs, mask, plan.relation_kinds, heads)
     if plan.patient:
         of_student = [model.carry(summary(student.hidden[s], mask, last=_decoder(pair)), s) for s, _ in mapped[:-1]]
         of_teacher = [summary(teacher.hidden[t], mask, last=_decoder(pair)) for _, t in mapped[:-1]]

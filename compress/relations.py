@@ -6,7 +6,7 @@
   relation heads as both models have heads. MiniLMv2 (section 3.1) learns the query, key and value relations (each with
   itself) after the heads' vectors are joined and split anew into any number of relation heads.
 - Both take one layer of the teacher and the last of the student.
-- They teach encoders alone (`layers.check`): a GPT's pieces would have relations with what they must not see.
+- They teach encoders alone (`check`): a GPT's pieces would have relations with what they must not see.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
+from .. import recipe
 from ..errors import UsageError
+from ..teachers import checkpoint, layout
 
 PAIRS = {"query": (0, 0), "key": (1, 1), "value": (2, 2), "attention": (0, 1)}  # places of A and B in the vectors
 
@@ -55,7 +58,23 @@ def split_heads(vectors: Tensor, count: int) -> Tensor:
     return joined.reshape(batch, length, count, heads * width // count).transpose(1, 2)
 
 
-def relation_heads(asked: int | None, teacher_heads: int, wide: int, narrow: int) -> int:
+def check(teacher: PreTrainedModel, student: PreTrainedModel, plan: recipe.Relations, where: str) -> None:
+    """Refuse relations that these two, of which only the shapes are read, cannot have; `where` is the plan's part."""
+    large, small = layout.shape(teacher), layout.shape(student)
+    if layout.kind(student.config) in checkpoint.DECODERS:
+        raise UsageError(
+            "relations teach encoders alone: a GPT's are of no use where it must not look",
+            where=f"{where}.relations",
+            fix="set it to 0",
+        )
+    relation_heads(plan.relation_heads, large.heads, large.hidden, small.hidden, where)
+    if (plan.relation_layer or 1) > large.layers:
+        raise UsageError(
+            f"the teacher has {large.layers} layers and no layer {plan.relation_layer}", where=f"{where}.relation_layer"
+        )
+
+
+def relation_heads(asked: int | None, teacher_heads: int, wide: int, narrow: int, where: str = "") -> int:
     """How many relation heads: as asked, or the most up to the teacher's heads that divide both widths."""
     able = [count for count in range(1, narrow + 1) if wide % count == 0 and narrow % count == 0]
     if asked is None:
@@ -63,7 +82,7 @@ def relation_heads(asked: int | None, teacher_heads: int, wide: int, narrow: int
     if asked not in able:
         raise UsageError(
             f"{asked} relation heads do not divide the widths {wide} and {narrow}",
-            where="distil.intermediate.relation_heads",
+            where=f"{where}.relation_heads",
             fix=f"take one of {', '.join(map(str, able))}, or leave it out",
         )
     return asked

@@ -16,6 +16,7 @@ from .knowledge import Fuse, Graph, GraphFiles, Knowledge, MaskedText, TransE
 from .models import Distil, Intermediate, Prediction, Student, Teacher, TeacherCache
 from .parts import Columns, Distinct, Part, Positive, Some, Weight, expand
 from .pretraining import Corpus, PlainText, Pretrain, Pretraining, Sharing, Vocabulary
+from .relations import Relations
 from .run import SMALLER, Budget, Measure, Recipe, dump, schema
 from .search import HEAL, SPACE, Search, changes
 from .steps import Factorize, Prune, Quantize, Share
@@ -85,6 +86,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Recipe",
+    "Relations",
     "Search",
     "Share",
     "Sharing",

@@ -8,15 +8,16 @@ from pydantic import Field, model_validator
 
 from .parts import Positive, Weight
 from .pretraining import PlainText
+from .relations import Relations
 from .training import Optimization
 
 
-class General(PlainText, Optimization):
+class General(PlainText, Relations, Optimization):
     """General distillation; the weights are those that DistilBERT was trained with (arXiv 1910.01108).
 
-    TinyBERT's (arXiv 1909.10351, section 3.2) are `embedding`, `hidden` and `attention` alone, DistilGPT's those of
-    DistilBERT. `keep` does nothing here: the last weights stay. With several processes `batch_size` counts the rows of
-    all of them.
+    TinyBERT's (arXiv 1909.10351, section 3.2) are `embedding`, `hidden` and `attention` alone, MiniLM's `relations`,
+    DistilGPT's those of DistilBERT. `keep` does nothing here: the last weights stay. With several processes
+    `batch_size` counts the rows of all of them.
     """
 
     epochs: int = Field(1, ge=0)
@@ -43,7 +44,8 @@ class General(PlainText, Optimization):
 
     @model_validator(mode="after")
     def _learns(self) -> General:
-        if not any((self.soft, self.hard, self.cosine, self.embedding, self.hidden, self.attention)):
+        weights = (self.soft, self.hard, self.cosine, self.embedding, self.hidden, self.attention, self.relations)
+        if not any(weights):
             raise ValueError("all weights are 0, so nothing would be learnt; `general: null` leaves the stage out")
         return self
 

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from .augment import Augment
 from .general import General
-from .parts import Bytes, Part, Positive, Some, Weight
+from .parts import Bytes, Part, Positive, Weight
+from .relations import Relations
 from .training import Optimization
 
 
@@ -54,7 +55,7 @@ class Student(Part):
     )
 
 
-class Intermediate(Optimization):
+class Intermediate(Relations, Optimization):
     """What the student learns of its teacher's layers: TinyBERT's first phase (arXiv 1909.10351, eq. 7-9), and others.
 
     `keep` does nothing here: the phase has no dev score to choose an epoch by, so the last weights stay.
@@ -64,14 +65,6 @@ class Intermediate(Optimization):
     embedding: Weight = 1.0
     hidden: Weight = 1.0
     attention: Weight = 1.0
-    relations: Weight = Field(0.0, description="self-attention relations of one layer (MiniLM, MiniLMv2)")
-    relation_kinds: Some[Literal["query", "key", "value", "attention"]] = Field(
-        ["query", "key", "value"], description="MiniLMv2's; [attention, value] is MiniLM's"
-    )
-    relation_heads: Positive | None = Field(
-        None, description="must divide both widths; the most up to the teacher's heads where not given"
-    )
-    relation_layer: Positive | None = Field(None, description="the teacher's, counted from 1; its last where not given")
     patient: Weight = Field(0.0, description="normalised [CLS] states of the mapped layers but the last (PKD)")
     cosine: Weight = Field(0.0, description="direction of the last hidden state (DistilBERT)")
     projections: Literal["shared", "per_layer"] = Field(

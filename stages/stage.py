@@ -31,10 +31,8 @@ class Stage:
 LATER: dict[type[recipe.Part], set[str]] = {
     recipe.Optimization: {"precision", "optimizer"},
     recipe.Pretrain: {"start"},
-    recipe.Intermediate: {
-        *("relations", "relation_kinds", "relation_heads", "relation_layer"),
-        *("patient", "cosine", "projections"),
-    },
+    recipe.Relations: {"relations", "relation_kinds", "relation_heads", "relation_layer"},
+    recipe.Intermediate: {"patient", "cosine", "projections"},
     recipe.Prediction: {"cosine", "divergence", "similarity", "contrastive", "contrastive_temperature"},
     recipe.Distil: {"cache", "general", "limit", "seed"},
     recipe.TeacherCache: {"shared"},

@@ -126,6 +126,65 @@ def test_the_losses_of_tinybert(texts: Path, source: Path) -> None:
     assert float(losses["embedding"]) == pytest.approx(error(ours[0], theirs[0], made.embedding_map), rel=1e-4)
     layers = error(ours[1], theirs[2], made.hidden_map) + error(ours[2], theirs[4], made.hidden_map)
     assert float(losses["hidden"]) == pytest.approx(layers, rel=1e-4)
+    scores = [
+        [product(model, layer, found, heads) for layer in numbers]
+        for model, numbers, heads in ((made.model, (1, 2), 2), (made.teacher, (2, 4), 4))
+    ]
+    pairs = real[:, :, None] & real[:, None, :]
+    total = 0.0
+    for student, teacher in zip(*scores, strict=True):
+        pooled = teacher.reshape(len(real), 2, 2, *teacher.shape[2:]).mean(2)  # two of its four heads for each of ours
+        total += float(
+            torch.stack([F.mse_loss(student[:, head][pairs], pooled[:, head][pairs]) for head in (0, 1)]).mean()
+        )
+    assert float(losses["attention"]) == pytest.approx(total, rel=1e-4)
+
+
+def projected(
+    model: PreTrainedModel, layer: int, found: dict[str, torch.Tensor], heads: int
+) -> dict[str, torch.Tensor]:
+    """Queries, keys and values of a layer, from 1, by the library's own modules: (batch, heads, length, d)."""
+    inside, kept = model.base_model.encoder.layer[layer - 1].attention.self, {}
+    hooks = [
+        getattr(inside, name).register_forward_hook(lambda m, a, output, name=name: kept.update({name: output}))
+        for name in ("query", "key", "value")
+    ]
+    outputs(model, found)
+    for hook in hooks:
+        hook.remove()
+    return {name: one.unflatten(-1, (heads, -1)).transpose(1, 2) for name, one in kept.items()}
+
+
+def product(model: PreTrainedModel, layer: int, found: dict[str, torch.Tensor], heads: int) -> torch.Tensor:
+    """Attention scores before the softmax."""
+    made = projected(model, layer, found, heads)
+    return made["query"] @ made["key"].transpose(-1, -2) / made["query"].shape[-1] ** 0.5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kinds", "layer"), [(["query", "key", "value"], 3), (["attention", "value"], None)])
+def test_the_relations_of_minilm(texts: Path, source: Path, kinds: list[str], layer: int | None) -> None:
+    """Row by row over the real pieces alone, by torch's own softmax and divergence."""
+    alone = {"soft": 0, "hard": 0, "cosine": 0, "relations": 2.0}
+    settings = plan(texts, **alone, relation_kinds=kinds, relation_layer=layer, relation_heads=2)
+    made, found = objective(source, settings, **NARROW), batch(source)
+    ours, theirs = projected(made.model, 2, found, 2), projected(made.teacher, layer or 4, found, 2)
+    total = 0.0
+    for kind in kinds:
+        first, second = ("query", "key") if kind == "attention" else (kind, kind)
+        sums, count = 0.0, 0
+        for row, length in enumerate(found["attention_mask"].sum(1).tolist()):
+            logs = [
+                F.log_softmax(m[first][row, :, :length] @ m[second][row, :, :length].mT / m[first].shape[-1] ** 0.5, -1)
+                for m in (ours, theirs)
+            ]
+            sums += float(F.kl_div(logs[0], logs[1], log_target=True, reduction="sum"))
+            count += 2 * length
+        total += sums / count
+    with attention.recordable(made.teacher, made.model):
+        losses = made(found)
+    assert set(losses) == {"relations"}
+    assert float(losses["relations"]) == pytest.approx(2 * total, rel=1e-4)
 
 
 @torch.no_grad()
@@ -215,6 +274,8 @@ def test_a_killed_distillation_ends_with_the_same_bytes(
         ({}, NARROW, "distil.general.cosine"),
         ({"max_length": 80}, {}, "the teacher holds 64 pieces"),
         ({"batch_size": 4}, {"kind": "distilgpt"}, "student.kind"),
+        ({"relations": 1, "relation_heads": 3}, {}, "distil.general.relation_heads"),
+        ({"relations": 1, "relation_layer": 9}, {}, "distil.general.relation_layer"),
     ],
 )
 def test_what_cannot_be_is_refused(
