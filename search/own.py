@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, pipeline
+from .. import __version__, pipeline, recipe_file
 from ..benchmarks import assembly, judging, machine
 from ..benchmarks.record import Model
 from ..context import Context, Progress
@@ -65,7 +65,7 @@ def _can_be_judged(spec: Recipe) -> bool:
 
 
 def widened(spec: Recipe, trials: int | None = None) -> Recipe:
-    """The recipe with a search of the default space.
+    """The recipe with a search of the default space; `UsageError` where none is for it.
 
     ONNX files of 4 bits are among its artefacts, if it makes any of ONNX, and the narrower students learn their word
     embeddings, which a recipe for a wide one may freeze.
@@ -83,7 +83,7 @@ def widened(spec: Recipe, trials: int | None = None) -> Recipe:
         if getattr(spec.distil, name):
             distil.setdefault(name, {})["freeze_embeddings"] = False
     values["search"] = {"space": choices, "rows": ROWS} | ({"trials": trials} if trials else {})
-    return Recipe.model_validate(values)
+    return recipe_file.parse(values, where="search")
 
 
 def _over(spec: Recipe, out: Path, progress: Progress, finished: Finished, command: str) -> str:

@@ -159,6 +159,14 @@ def test_attar_distil_makes_a_language_model(gpt: Path, tmp_path: Path, capsys: 
         assert "a language model" in capsys.readouterr().err
 
 
+def test_no_search_is_for_a_language_model(gpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path / "recipe.yaml", yaml.safe_dump(language(gpt, tmp_path)))
+    assert cli.main(["compress", str(file), "--out", str(tmp_path / "run"), "--trials", "2", "--max-size", "9MB"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "`search` compares scores of a task, and a language model has none" in line
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
 def test_a_language_model_is_reused(gpt: Path, tmp_path: Path) -> None:
     stated = parse(language(gpt, tmp_path))
     first = pipeline.run(stated, tmp_path / "one", until="distil")
